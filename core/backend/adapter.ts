@@ -1,0 +1,77 @@
+/** Finding a WebGPU adapter and asking it for all that it can give. */
+
+import type { DeviceTraits } from "../../kernels/types.ts";
+import { DeviceError } from "../errors.ts";
+import { WebGpuBackend } from "./webgpu.ts";
+
+/** Which adapter is wanted and how much memory it may use. */
+export interface AdapterOptions {
+  /** Only adapters that run on the CPU's cores. */
+  readonly software: boolean;
+  /** Bytes that buffers may take in all. */
+  readonly memoryBudget: number;
+}
+
+const NO_ADAPTER = "no WebGPU adapter was found; install a Vulkan driver " +
+  '(on Debian and Ubuntu "apt-get install mesa-vulkan-drivers" gives one that needs no GPU)';
+
+/** Limits that kernels make use of, requested at the adapter's best. */
+const LIMITS = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+] as const;
+
+/** A backend on the best adapter that fits. */
+export async function openWebGpu(options: AdapterOptions): Promise<WebGpuBackend> {
+  const adapter = await requestAdapter(options.software);
+  const info = adapter.info;
+  const name = [info.description || info.device || "unnamed adapter", info.vendor]
+    .filter((part) => part !== "" && !/^\d+$/.test(part)).join(", ");
+  const software = isSoftware(adapter);
+  const features: GPUFeatureName[] = [];
+  for (const feature of ["shader-f16", "timestamp-query"] as const) {
+    if (adapter.features.has(feature)) features.push(feature);
+  }
+  const requiredLimits: Record<string, number> = {};
+  for (const limit of LIMITS) requiredLimits[limit] = Number(adapter.limits[limit]);
+  const device = await adapter.requestDevice({
+    label: "legoml",
+    requiredFeatures: features,
+    requiredLimits,
+  });
+  const traits: DeviceTraits = {
+    software,
+    maxGroups: device.limits.maxComputeWorkgroupsPerDimension,
+    f16: adapter.features.has("shader-f16"),
+  };
+  return new WebGpuBackend(device, name, traits, options.memoryBudget);
+}
+
+async function requestAdapter(software: boolean): Promise<GPUAdapter> {
+  const gpu = globalThis.navigator?.gpu;
+  if (gpu === undefined) {
+    throw new DeviceError("Cannot get a device: this runtime has no WebGPU (navigator.gpu)");
+  }
+  const adapter = await gpu.requestAdapter(
+    software ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" },
+  );
+  if (adapter === null) throw new DeviceError(`Cannot get a device: ${NO_ADAPTER}`);
+  if (software && !isSoftware(adapter)) {
+    throw new DeviceError(
+      'Cannot get a device of kind "cpu": expected a software adapter, found ' +
+        `"${adapter.info.description}"`,
+    );
+  }
+  return adapter;
+}
+
+/** True for adapters that run on the CPU's cores. */
+function isSoftware(adapter: GPUAdapter): boolean {
+  const info = adapter.info as GPUAdapterInfo & { isFallbackAdapter?: boolean };
+  return info.isFallbackAdapter === true ||
+    /llvmpipe|swiftshader|software|basic render/i.test(`${info.description} ${info.device}`);
+}

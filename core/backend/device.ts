@@ -1,0 +1,265 @@
+/** Devices as users see them: memory, step scopes, and the recorder that every op hands its kernel calls to. */
+
+import type { DeviceTraits, DType, KernelCall } from "../../kernels/types.ts";
+import { DeviceError } from "../errors.ts";
+import { openWebGpu } from "./adapter.ts";
+import type { Backend, MemoryStats, WorkStats } from "./backend.ts";
+import { ReferenceBackend } from "./reference.ts";
+
+/** A buffer of a backend with the number of handles that use it. */
+export interface Storage {
+  readonly device: Device;
+  readonly buffer: unknown;
+  readonly count: number;
+  readonly dtype: DType;
+  handles: number;
+  /** Counts changes in place, so that autograd can refuse changed values. */
+  version: number;
+}
+
+/** Takes kernel calls: at once (eager), or to keep them for a captured program. */
+export interface Recorder {
+  record(call: KernelCall<unknown>): void;
+}
+
+/** What a scope may hold: anything that can give its memory back. */
+export interface Releasable {
+  dispose(): void;
+}
+
+/** Everything made while a scope is open is released when it closes, except what was kept. */
+export class StepScope implements Disposable {
+  readonly #device: Device;
+  readonly #made = new Set<Releasable>();
+  #open = true;
+
+  /** @param device the device whose tensors it holds */
+  constructor(device: Device) {
+    this.#device = device;
+  }
+
+  /** Called for each new tensor of the device. */
+  add(tensor: Releasable): void {
+    this.#made.add(tensor);
+  }
+
+  /** Lets a tensor outlive the scope. */
+  keep(tensor: Releasable): void {
+    this.#made.delete(tensor);
+  }
+
+  /** True for a tensor that this scope will release. */
+  owns(tensor: Releasable): boolean {
+    return this.#made.has(tensor);
+  }
+
+  /** Releases what was made and not kept. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#device.leave(this);
+    for (const tensor of this.#made) tensor.dispose();
+    this.#made.clear();
+  }
+
+  /** Closes the scope at the end of a `using` block. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** A device that tensors live on. */
+export class Device {
+  readonly #backend: Backend;
+  readonly #scopes: StepScope[] = [];
+  #recorder: Recorder;
+
+  /** @param backend what runs the kernels */
+  constructor(backend: Backend) {
+    this.#backend = backend;
+    this.#recorder = { record: (call) => backend.run(call) };
+  }
+
+  /** "webgpu", "cpu" or "reference". */
+  get kind(): string {
+    return this.#backend.kind;
+  }
+
+  /** The adapter, in words. */
+  get name(): string {
+    return this.#backend.name;
+  }
+
+  /** What kernels may rely on. */
+  get traits(): DeviceTraits {
+    return this.#backend.traits;
+  }
+
+  /** What runs the kernels. */
+  get backend(): Backend {
+    return this.#backend;
+  }
+
+  /** A new buffer with one handle. */
+  allocate(count: number, dtype: DType, label: string): Storage {
+    const buffer = this.#backend.allocate(count, dtype, label);
+    return { device: this, buffer, count, dtype, handles: 1, version: 0 };
+  }
+
+  /** Drops a handle; the last one gives the buffer back. */
+  release(storage: Storage): void {
+    if (--storage.handles === 0) this.#backend.free(storage.buffer);
+  }
+
+  /** Hands a kernel call to whoever records. */
+  record(call: KernelCall<unknown>): void {
+    this.#recorder.record(call);
+  }
+
+  /**
+   * Sends kernel calls elsewhere until the returned function is called; for captured programs.
+   *
+   * @param recorder who takes the calls meanwhile
+   */
+  intercept(recorder: Recorder): () => void {
+    const previous = this.#recorder;
+    this.#recorder = recorder;
+    return () => {
+      this.#recorder = previous;
+    };
+  }
+
+  /** Opens a scope: tensors made until it closes are released then, unless they are kept. */
+  scope(): StepScope {
+    const scope = new StepScope(this);
+    this.#scopes.push(scope);
+    return scope;
+  }
+
+  /** The innermost open scope. */
+  get currentScope(): StepScope | null {
+    return this.#scopes.at(-1) ?? null;
+  }
+
+  /** All open scopes, the innermost last. */
+  get scopes(): readonly StepScope[] {
+    return this.#scopes;
+  }
+
+  /** Takes a closed scope off the stack. */
+  leave(scope: StepScope): void {
+    const at = this.#scopes.lastIndexOf(scope);
+    if (at >= 0) this.#scopes.splice(at, 1);
+  }
+
+  /** Hands recorded work to the device without waiting. */
+  flush(): void {
+    this.#backend.flush();
+  }
+
+  /** Resolves when the device has done everything so far; costs about as much as a read. */
+  sync(): Promise<void> {
+    return this.#backend.sync();
+  }
+
+  /** Buffers and bytes in use. */
+  memory(): MemoryStats {
+    return this.#backend.memory();
+  }
+
+  /** Counts of dispatches, submissions and objects since the start. */
+  work(): WorkStats {
+    return this.#backend.work();
+  }
+
+  /** Gives the device back; its tensors cannot be used any more. */
+  close(): void {
+    this.#backend.close();
+    if (defaultDevice === this) defaultDevice = null;
+    for (const [kind, device] of opened) {
+      device.then((d) => d === this && opened.delete(kind), () => {});
+    }
+  }
+}
+
+/** What kind of device is wanted. */
+export interface DeviceOptions {
+  /**
+   * "auto" prefers a hardware adapter and takes a software one otherwise; "webgpu" is the same; "cpu" insists on an adapter
+   * that runs on the CPU's cores; "reference" is the slow f64 reference. @default {"auto"}
+   */
+  readonly kind?: "auto" | "webgpu" | "cpu" | "reference";
+  /** Bytes that tensors may take in all. @default {4 GiB} */
+  readonly memoryBudget?: number;
+}
+
+let defaultDevice: Device | null = null;
+const opened = new Map<string, Promise<Device>>();
+
+/**
+ * The device of a kind, opened once; it becomes the default of `tensor()` and of layers.
+ *
+ * @param options kind and memory budget; the budget counts at the first call for a kind
+ * @returns the device
+ * @throws {DeviceError} if there is no such adapter
+ *
+ * @example
+ * ```ts
+ * import { getDevice } from "@legoml/legoml/core";
+ *
+ * const device = await getDevice({ kind: "reference" });
+ * console.log(device.kind);
+ * ```
+ */
+export async function getDevice(options: DeviceOptions = {}): Promise<Device> {
+  const { kind = "auto", memoryBudget = 4 * 2 ** 30 } = options;
+  if (!["auto", "webgpu", "cpu", "reference"].includes(kind)) {
+    throw new RangeError(
+      `Cannot get a device of kind "${kind}": expected auto, webgpu, cpu or reference`,
+    );
+  }
+  if (!(memoryBudget > 0)) {
+    throw new RangeError(`Cannot get a device with memoryBudget ${memoryBudget}: expected bytes above 0`);
+  }
+  const key = kind === "auto" ? "webgpu" : kind;
+  let device = opened.get(key);
+  if (device === undefined) {
+    device = open(key, memoryBudget);
+    opened.set(key, device);
+    device.catch(() => opened.delete(key));
+  }
+  defaultDevice = await device;
+  return defaultDevice;
+}
+
+async function open(kind: string, memoryBudget: number): Promise<Device> {
+  if (kind === "reference") return new Device(new ReferenceBackend());
+  return new Device(await openWebGpu({ software: kind === "cpu", memoryBudget }));
+}
+
+/** A new device that computes in double precision on plain loops; for tests and gradient checks. */
+export function referenceDevice(): Device {
+  return new Device(new ReferenceBackend());
+}
+
+/**
+ * The device given, or else the default one.
+ *
+ * @throws {DeviceError} if there is none yet
+ */
+export function deviceOr(device: Device | undefined): Device {
+  const chosen = device ?? defaultDevice;
+  if (chosen === null) {
+    throw new DeviceError(
+      "Cannot choose a device: none is open; await getDevice() first, or pass { device }",
+    );
+  }
+  return chosen;
+}
+
+/** Makes a device the default, or takes the default away with null; returns the previous one. */
+export function setDefaultDevice(device: Device | null): Device | null {
+  const previous = defaultDevice;
+  defaultDevice = device;
+  return previous;
+}

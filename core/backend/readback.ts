@@ -1,0 +1,106 @@
+/** Reads from a WebGPU device. Reads that start in the same turn share one copy, one submit and one wait. */
+
+import { GpuFaultError } from "../errors.ts";
+import type { FaultLatch } from "./fault.ts";
+
+interface PendingRead {
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly resolve: (data: ArrayBuffer) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+const STAMP_BYTES = 16;
+
+/** The only place that maps buffers: asking for a range before the map resolves aborts the process on Deno. */
+export class Readback {
+  readonly #device: GPUDevice;
+  readonly #fault: FaultLatch;
+  readonly #stamp: GPUBuffer;
+  readonly #flush: () => number;
+  #pending: PendingRead[] = [];
+  #count = 0;
+
+  /**
+   * @param stamp buffer whose first word counts the submissions that really ran
+   * @param flush hands recorded work to the device and returns the number of submissions so far
+   */
+  constructor(device: GPUDevice, fault: FaultLatch, stamp: GPUBuffer, flush: () => number) {
+    this.#device = device;
+    this.#fault = fault;
+    this.#stamp = stamp;
+    this.#flush = flush;
+  }
+
+  /** How many waits there were. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Copies a range to the host; offset and size in bytes, multiples of 4. */
+  read(buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ buffer, offset, bytes, resolve, reject });
+      if (this.#pending.length === 1) queueMicrotask(() => this.#run());
+    });
+  }
+
+  async #run(): Promise<void> {
+    const reads = this.#pending;
+    this.#pending = [];
+    try {
+      const results = await this.#fetch(reads);
+      reads.forEach((read, i) => read.resolve(results[i]));
+    } catch (error) {
+      reads.forEach((read) => read.reject(error));
+    }
+  }
+
+  async #fetch(reads: readonly PendingRead[]): Promise<ArrayBuffer[]> {
+    const submissions = this.#flush();
+    this.#fault.check();
+    const size = reads.reduce((sum, read) => sum + read.bytes, STAMP_BYTES);
+    const staging = this.#device.createBuffer({
+      label: "read",
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+    });
+    try {
+      this.#copy(reads, staging);
+      await staging.mapAsync(GPUMapMode.READ).catch((error: Error) => {
+        this.#fault.check();
+        throw new GpuFaultError(`Cannot read from the device: ${error.message}`);
+      });
+      this.#count++;
+      this.#fault.check();
+      const data = staging.getMappedRange().slice(0);
+      staging.unmap();
+      this.#verify(new Uint32Array(data, 0, 1)[0], submissions);
+      let at = STAMP_BYTES;
+      return reads.map(({ bytes }) => data.slice(at, at += bytes));
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  #copy(reads: readonly PendingRead[], staging: GPUBuffer): void {
+    const encoder = this.#device.createCommandEncoder({ label: "read" });
+    encoder.copyBufferToBuffer(this.#stamp, 0, staging, 0, STAMP_BYTES);
+    let at = STAMP_BYTES;
+    for (const { buffer, offset, bytes } of reads) {
+      if (bytes > 0) encoder.copyBufferToBuffer(buffer, offset, staging, at, bytes);
+      at += bytes;
+    }
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  #verify(ran: number, submitted: number): void {
+    if (ran === submitted >>> 0) return;
+    const error = new GpuFaultError(
+      `The device dropped work: ${submitted} submissions were made, ${ran} ran`,
+    );
+    this.#fault.latch(error);
+    throw error;
+  }
+}

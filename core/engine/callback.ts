@@ -1,0 +1,158 @@
+/** Callbacks: objects with a method per event, run in the order of their phase. */
+
+import type { Context } from "./context.ts";
+import type {
+  BackwardEvent,
+  EngineEndEvent,
+  EngineEvent,
+  EngineStartEvent,
+  EpochEndEvent,
+  ExceptionEvent,
+  StepEndEvent,
+  StepStartEvent,
+} from "./events.ts";
+import { EVENT_METHODS, EVENT_NAMES } from "./events.ts";
+import type { StepOutput } from "./step_output.ts";
+
+/** The part of an event's work that a handler does; it decides when the handler runs. */
+export type Phase =
+  | "metrics"
+  | "schedule"
+  | "evaluate"
+  | "log"
+  | "decide"
+  | "persist"
+  | "display";
+
+/** The phases, in the order in which an event runs them. */
+export const PHASES: readonly Phase[] = [
+  "metrics",
+  "schedule",
+  "evaluate",
+  "log",
+  "decide",
+  "persist",
+  "display",
+];
+
+/** What a handler may return: nothing, or a promise that the engine waits for. */
+export type HandlerResult = void | Promise<void>;
+
+/**
+ * An object whose methods an engine calls at its events; every method is optional.
+ *
+ * Callbacks run by phase (metrics, schedule, evaluate, log, decide, persist, display), within a
+ * phase in the order of registration. A method that throws ends the loop with that error.
+ *
+ * @example Count the samples of each epoch
+ * ```ts
+ * import { type Callback, Context, Engine } from "@legoml/legoml/core";
+ *
+ * const perEpoch: number[] = [];
+ * const counter: Callback = {
+ *   name: "counter",
+ *   onEpochEnd({ state }) {
+ *     perEpoch.push(state.samples);
+ *   },
+ * };
+ * const engine = new Engine(
+ *   (_engine, batch: number[]) => ({ count: batch.length }),
+ *   new Context({ model: null }),
+ *   { callbacks: [counter] },
+ * );
+ * await engine.loop([[1, 2, 3], [4]], { maxEpochs: 2 });
+ * console.assert(perEpoch.join() === "4,8");
+ * ```
+ */
+export interface Callback<
+  B = unknown,
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+> {
+  /** How errors, plans and saved states call it; the class name where absent. */
+  readonly name?: string;
+  /** When it runs among the handlers of an event; "log" where absent. */
+  readonly phase?: Phase;
+  /** Called once, before the first epoch of a `loop` call. */
+  onEngineStart?(event: EngineStartEvent<O, C>): HandlerResult;
+  /** Called before the first batch of an epoch. */
+  onEpochStart?(event: EngineEvent<O, C>): HandlerResult;
+  /** Called before the step function. */
+  onStepStart?(event: StepStartEvent<B, O, C>): HandlerResult;
+  /** Called by `engine.backward(loss)` before the gradients. */
+  onBackwardStart?(event: BackwardEvent<B, O, C>): HandlerResult;
+  /** Called by `engine.backward(loss)` after the gradients. */
+  onBackwardEnd?(event: BackwardEvent<B, O, C>): HandlerResult;
+  /** Called after the step function. */
+  onStepEnd?(event: StepEndEvent<B, O, C>): HandlerResult;
+  /** Called after the last batch of an epoch. */
+  onEpochEnd?(event: EpochEndEvent<O, C>): HandlerResult;
+  /** Called exactly once per `loop` call, whatever happened. */
+  onEngineEnd?(event: EngineEndEvent<O, C>): HandlerResult;
+  /** Called when the step, the loader or a handler threw. */
+  onException?(event: ExceptionEvent<O, C>): HandlerResult;
+  /** What must be saved to continue later, as JSON values. */
+  state?(): unknown;
+  /** Takes back what `state` gave. */
+  load?(state: unknown): HandlerResult;
+}
+
+/** The name of a callback: its own, or that of its class. */
+export function callbackName(callback: Callback): string {
+  const className = Object.getPrototypeOf(callback)?.constructor?.name;
+  return callback.name ?? (className === "Object" ? "callback" : className) ?? "callback";
+}
+
+/**
+ * Refuses an object that an engine would never call, or would call less than its author thinks.
+ *
+ * @param callback the object to look at
+ * @throws {TypeError} if it is no object, has no event method, has a method with almost the name of
+ * an event method, an unknown phase, or `state` without `load`
+ */
+export function checkCallback(callback: Callback): void {
+  if (typeof callback !== "object" || callback === null) {
+    throw new TypeError(`Cannot add a callback: expected an object, found ${String(callback)}`);
+  }
+  const name = callbackName(callback);
+  const known = new Set<string>(EVENT_NAMES.map((event) => EVENT_METHODS[event]));
+  const hooks = methodNames(callback).filter((method) =>
+    /^on_?(engine|epoch|step|backward|exception)/i.test(method)
+  );
+  const unknown = hooks.find((method) => !known.has(method));
+  if (unknown !== undefined || hooks.length === 0) {
+    const found = unknown === undefined ? "found none of them" : `found "${unknown}"`;
+    throw new TypeError(
+      `Cannot add callback "${name}": expected methods among ${[...known].join(", ")}, ${found}`,
+    );
+  }
+  if (callback.phase !== undefined) checkPhase(callback.phase, `callback "${name}"`);
+  if ((callback.state === undefined) !== (callback.load === undefined)) {
+    throw new TypeError(
+      `Cannot add callback "${name}": expected both state and load or neither, found only ${
+        callback.state === undefined ? "load" : "state"
+      }`,
+    );
+  }
+}
+
+/** Throws unless `phase` is one of the known phases. */
+export function checkPhase(phase: Phase, what: string): void {
+  if (!PHASES.includes(phase)) {
+    throw new TypeError(
+      `Cannot add ${what}: expected a phase among ${PHASES.join(", ")}, found "${phase}"`,
+    );
+  }
+}
+
+function methodNames(object: object): string[] {
+  const names = new Set<string>();
+  for (let at: object | null = object; at && at !== Object.prototype;) {
+    for (const name of Object.getOwnPropertyNames(at)) {
+      const value = Object.getOwnPropertyDescriptor(at, name)?.value;
+      if (typeof value === "function" && name !== "constructor") names.add(name);
+    }
+    at = Object.getPrototypeOf(at);
+  }
+  return [...names];
+}

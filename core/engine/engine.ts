@@ -1,0 +1,193 @@
+/** The engine: runs a step function over batches and fires events on the way. */
+
+import type { Loader } from "./batches.ts";
+import type { Callback, HandlerResult } from "./callback.ts";
+import type { Context } from "./context.ts";
+import type { EventMap, EventName } from "./events.ts";
+import type { HandlerOptions, Subscription } from "./handlers.ts";
+import { EngineRuntime } from "./runtime.ts";
+import type { EngineState, EngineStateJson } from "./state.ts";
+import type { OutputOf, StepOutput } from "./step_output.ts";
+import type { TensorLike } from "./tensor_like.ts";
+
+/**
+ * What an engine runs per batch.
+ *
+ * It returns a step output, a plain object, nothing, or a promise of one of these.
+ */
+export type StepFunction<B = unknown, R = unknown, C extends Context = Context> = (
+  engine: Engine,
+  batch: B,
+  context: C,
+) => R;
+
+/** Options of an engine. */
+export interface EngineOptions<
+  B = unknown,
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+> {
+  /** Objects whose methods the engine calls at its events. */
+  callbacks?: readonly Callback<B, O, C>[];
+  /** How errors and logs call the engine. @default {"engine"} */
+  name?: string;
+}
+
+/** How far one call of `loop` goes. */
+export interface LoopOptions {
+  /** Epochs that this call runs; 1 where `maxSteps` is absent too, else no limit. */
+  maxEpochs?: number;
+  /** Steps that this call runs at most. */
+  maxSteps?: number;
+}
+
+/** What must be saved of an engine to continue later. */
+export interface EngineSnapshot {
+  /** Counters and metrics. */
+  state: EngineStateJson;
+  /** The state of each callback that has one, by name. */
+  callbacks: Record<string, unknown>;
+}
+
+/**
+ * Runs a step function over batches, fires events, and calls handlers in the order of their phase.
+ *
+ * One engine trains, another evaluates: what happens to a batch is the step function's business.
+ * Each step runs in a scope of the context's device: what it makes is released at its end, except
+ * its output, which lives until the next step's, and what was kept. Handlers see detached tensors.
+ * Handlers of the other events run in a scope of their own.
+ *
+ * `B` is the type of a batch, `O` that of the step's output, `C` that of the context.
+ */
+export interface Engine<
+  B = unknown,
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+> {
+  /** How errors and logs call the engine. */
+  readonly name: string;
+  /** What the step function works with. */
+  readonly context: C;
+  /** Counters, latest output and metrics. */
+  readonly state: EngineState<O>;
+  /** The callbacks, in the order of registration. */
+  readonly callbacks: readonly Callback[];
+  /** Whether a `loop` call is under way. */
+  readonly running: boolean;
+
+  /**
+   * Calls a function at an event.
+   *
+   * @param event the event's name, e.g. "stepEnd"
+   * @param handler receives the event's payload; the engine waits for a promise that it returns
+   * @param options when to run: filters on the event's counter, and the phase
+   * @returns removes the handler
+   * @throws {TypeError} if the event or the phase is unknown
+   * @throws {RangeError} if a filter is no whole number in its range
+   */
+  on<K extends EventName>(
+    event: K,
+    handler: (event: EventMap<B, O, C>[K]) => HandlerResult,
+    options?: HandlerOptions,
+  ): Subscription;
+
+  /**
+   * Adds a callback behind those that are there.
+   *
+   * @param callback the object whose methods are called
+   * @returns removes the callback
+   * @throws {TypeError} if it has no event method, a misspelt one, or an unknown phase
+   * @throws {Error} if it was added before
+   */
+  add(callback: Callback<B, O, C>): Subscription;
+
+  /**
+   * Takes gradients: fires `backwardStart`, calls `loss.backward()`, fires `backwardEnd`.
+   *
+   * It works without waiting; promises of its handlers are waited for before `stepEnd`.
+   *
+   * @param loss the scalar to take gradients of
+   * @throws {Error} outside a step
+   */
+  backward(loss: TensorLike): void;
+
+  /**
+   * Asks the running loop to end after the running step; without a running loop nothing happens.
+   *
+   * @param why kept in `state.stopReason`; the word "interrupted" becomes the reason of the end
+   */
+  stop(why?: string): void;
+
+  /**
+   * Runs epochs over a loader. Counters continue from where they stand: a second call repeats
+   * nothing and starts with the next epoch, after a partial epoch with the same number again.
+   *
+   * @param loader batches: an array, a data loader, or anything else iterable, also asynchronously
+   * @param options how many epochs and steps this call runs; one epoch where nothing is said
+   * @returns the engine's state; its output is released and null by then
+   * @throws {TypeError} if the loader cannot be iterated over
+   * @throws {RangeError} if a limit is no whole number from 0, or if an epoch finds a loader empty
+   * that had batches before
+   * @throws {Error} if the engine runs already
+   * @throws {AggregateError} if handlers of the ending events threw after a first error
+   */
+  loop(loader: Loader<B>, options?: LoopOptions): Promise<EngineState<O>>;
+
+  /** The handlers of each event, one per line, in the order in which they run. */
+  explain(): string;
+
+  /**
+   * The counters, the metrics and the callbacks' states, as JSON values.
+   *
+   * @returns what `restore` takes
+   */
+  snapshot(): Promise<EngineSnapshot>;
+
+  /**
+   * Takes over a snapshot of an engine with the same callbacks.
+   *
+   * @param snapshot what `snapshot` gave
+   * @throws {Error} if the engine runs, or if the callbacks with a state are not the same
+   * @throws {TypeError} if a counter is missing
+   */
+  restore(snapshot: EngineSnapshot): Promise<void>;
+}
+
+/** How an engine is made; the output's type follows from what the step function returns. */
+export interface EngineConstructor {
+  /**
+   * @param step called with the engine, a batch and the context
+   * @param context model, optimizer and whatever else the step needs
+   * @param options callbacks and a name
+   * @throws {TypeError} if `step` is no function or a callback cannot work
+   */
+  new <B, R, C extends Context>(
+    step: StepFunction<B, R, C>,
+    context: C,
+    options?: EngineOptions<NoInfer<B>, OutputOf<NoInfer<R>>, NoInfer<C>>,
+  ): Engine<B, OutputOf<R>, C>;
+  /** What all engines share. */
+  readonly prototype: Engine;
+}
+
+/**
+ * Makes an engine of a step function and a context.
+ *
+ * @example Train in three epochs and count the steps
+ * ```ts
+ * import { Context, Engine } from "@legoml/legoml/core";
+ *
+ * const context = new Context({ model: { weight: 0 } });
+ * const trainer = new Engine((_engine, x: number, { model }) => {
+ *   model.weight += 0.5 * (x - model.weight);
+ *   return { error: x - model.weight };
+ * }, context);
+ * trainer.on("epochEnd", ({ state }) => {
+ *   console.log(`epoch ${state.epoch}: ${state.globalStep} steps`);
+ * });
+ * const state = await trainer.loop([1, 1, 1], { maxEpochs: 3 });
+ * console.assert(state.globalStep === 9 && state.epoch === 3);
+ * ```
+ */
+// A class cannot infer the output's type from the result's, so constructor and type are apart.
+export const Engine: EngineConstructor = EngineRuntime as unknown as EngineConstructor;

@@ -1,0 +1,169 @@
+/** What `new Engine` makes: keeps handlers and callbacks, and starts loops. */
+
+import { checkLoader, type Loader } from "./batches.ts";
+import { type Callback, callbackName, checkCallback, type HandlerResult } from "./callback.ts";
+import type { Context } from "./context.ts";
+import type { Engine, EngineOptions, EngineSnapshot, LoopOptions, StepFunction } from "./engine.ts";
+import { EVENT_METHODS, EVENT_NAMES, type EventMap, type EventName } from "./events.ts";
+import { type AnyHandler, type HandlerOptions, HandlerTable, Subscription } from "./handlers.ts";
+import { Loop, type LoopLimits } from "./loop.ts";
+import { EngineState } from "./state.ts";
+import type { TensorLike } from "./tensor_like.ts";
+
+/** The engine behind the public constructor; it knows only the general types. */
+export class EngineRuntime implements Engine {
+  readonly name: string;
+  readonly context: Context;
+  readonly state: EngineState = new EngineState();
+  #step: (batch: unknown) => unknown;
+  #handlers = new HandlerTable();
+  #callbacks: Callback[] = [];
+  #loop: Loop | null = null;
+  #runs = 0;
+
+  constructor(
+    step: StepFunction,
+    context: Context,
+    options: EngineOptions = {},
+  ) {
+    if (typeof step !== "function") {
+      throw new TypeError(`Cannot make an engine: expected a step function, found ${typeof step}`);
+    }
+    this.name = options.name ?? "engine";
+    this.context = context;
+    this.#step = (batch) => step(this, batch, context);
+    for (const callback of options.callbacks ?? []) this.add(callback);
+  }
+
+  get callbacks(): readonly Callback[] {
+    return this.#callbacks;
+  }
+
+  get running(): boolean {
+    return this.#loop !== null;
+  }
+
+  on<K extends EventName>(
+    event: K,
+    handler: (event: EventMap[K]) => HandlerResult,
+    options: HandlerOptions = {},
+  ): Subscription {
+    const name = options.name ?? (handler.name || "handler");
+    return this.#handlers.add(event, handler as AnyHandler, { ...options, name });
+  }
+
+  add(callback: Callback): Subscription {
+    checkCallback(callback);
+    const name = callbackName(callback);
+    if (this.#callbacks.includes(callback)) {
+      throw new Error(`Cannot add callback "${name}": expected a new one, found it added already`);
+    }
+    const subscriptions = EVENT_NAMES
+      .filter((event) => callback[EVENT_METHODS[event]] !== undefined)
+      .map((event) => {
+        const call: AnyHandler = (payload) => callback[EVENT_METHODS[event]]?.(payload as never);
+        return this.#handlers.add(event, call, { phase: callback.phase, name });
+      });
+    this.#callbacks.push(callback);
+    return new Subscription(() => {
+      for (const subscription of subscriptions) subscription.remove();
+      this.#callbacks = this.#callbacks.filter((other) => other !== callback);
+    });
+  }
+
+  backward(loss: TensorLike): void {
+    if (this.#loop === null) {
+      throw new Error("Cannot run engine.backward: expected to be inside a step, found none");
+    }
+    this.#loop.backward(loss);
+  }
+
+  stop(why?: string): void {
+    this.#loop?.stop(why);
+  }
+
+  async loop(
+    loader: Loader<unknown>,
+    options: LoopOptions = {},
+  ): Promise<EngineState> {
+    if (this.#loop !== null) {
+      throw new Error(
+        `Cannot start ${this.name}: expected it to be idle, found it running; use a second engine`,
+      );
+    }
+    checkLoader(loader);
+    const limits = this.#limits(options);
+    const { context, state } = this;
+    this.#loop = new Loop(
+      {
+        engine: this,
+        state,
+        context,
+        handlers: this.#handlers,
+        run: ++this.#runs,
+        step: this.#step,
+      },
+      loader,
+      limits,
+    );
+    try {
+      await this.#loop.run();
+    } finally {
+      this.#loop = null;
+    }
+    return state;
+  }
+
+  explain(): string {
+    return this.#handlers.explain();
+  }
+
+  async snapshot(): Promise<EngineSnapshot> {
+    const callbacks: Record<string, unknown> = {};
+    for (const [name, callback] of this.#named()) callbacks[name] = await callback.state?.();
+    return { state: this.state.toJSON(), callbacks };
+  }
+
+  async restore(snapshot: EngineSnapshot): Promise<void> {
+    if (this.running) throw new Error(`Cannot restore ${this.name}: expected it to be idle`);
+    const named = this.#named();
+    const here = [...named.keys()].sort().join(", ") || "none";
+    const there = Object.keys(snapshot.callbacks).sort().join(", ") || "none";
+    if (here !== there) {
+      throw new Error(
+        `Cannot restore ${this.name}: expected states of the callbacks ${here}, found ${there}`,
+      );
+    }
+    this.state.restore(snapshot.state);
+    for (const [name, callback] of named) await callback.load?.(snapshot.callbacks[name]);
+  }
+
+  #named(): Map<string, Callback> {
+    const named = new Map<string, Callback>();
+    for (const callback of this.#callbacks) {
+      if (callback.state === undefined) continue;
+      const name = callbackName(callback);
+      let key = name;
+      for (let n = 2; named.has(key); n++) key = `${name} ${n}`;
+      named.set(key, callback);
+    }
+    return named;
+  }
+
+  #limits({ maxEpochs, maxSteps }: LoopOptions): LoopLimits {
+    for (const [name, value] of Object.entries({ maxEpochs, maxSteps })) {
+      const fine = value === undefined || value === Infinity ||
+        (Number.isSafeInteger(value) && value >= 0);
+      if (!fine) {
+        throw new RangeError(
+          `Cannot loop: expected ${name} to be a whole number from 0, found ${value}`,
+        );
+      }
+    }
+    const epochs = maxEpochs ?? (maxSteps === undefined ? 1 : Infinity);
+    return {
+      maxEpochs: this.state.epoch + epochs,
+      maxSteps: this.state.globalStep + (maxSteps ?? Infinity),
+    };
+  }
+}

@@ -1,0 +1,150 @@
+/** The counters of a training loop, its latest output and its metrics. */
+
+import type { StepOutput } from "./step_output.ts";
+
+/** The numbers of the epoch and step that run now, counted from 1. */
+export interface CurrentIndex {
+  /** Number of the running epoch, over all `loop` calls. */
+  readonly epoch: number;
+  /** Number of the running step, over all epochs. */
+  readonly step: number;
+  /** Number of the running step within its epoch. */
+  readonly localStep: number;
+}
+
+/** The saved form of an `EngineState`. */
+export interface EngineStateJson {
+  /** Completed epochs. */
+  epoch: number;
+  /** Completed steps. */
+  globalStep: number;
+  /** Completed steps of the latest epoch. */
+  localStep: number;
+  /** Samples of all completed steps. */
+  samples: number;
+  /** Completed calls of `engine.backward`. */
+  backwards: number;
+  /** The latest metrics; NaN and infinities as the words "NaN", "Infinity", "-Infinity". */
+  metrics: Record<string, number | string>;
+}
+
+const COUNTERS = ["epoch", "globalStep", "localStep", "samples", "backwards"] as const;
+
+/**
+ * Where an engine stands. Counters are completed counts: they hold what is finished, so at
+ * `stepStart` of the first step `globalStep` is 0 and at its `stepEnd` it is 1.
+ *
+ * At start events `current` tells the number (from 1) of what begins; it keeps that number until the
+ * next one begins, so at `epochEnd` it is the epoch that has just ended, complete or not.
+ */
+export class EngineState<O extends StepOutput = StepOutput> {
+  /** Completed epochs. */
+  epoch: number = 0;
+  /** Completed steps. */
+  globalStep: number = 0;
+  /** Completed steps of the latest epoch; set to 0 when an epoch starts. */
+  localStep: number = 0;
+  /** Samples of all completed steps. */
+  samples: number = 0;
+  /** Completed calls of `engine.backward`. */
+  backwards: number = 0;
+  /** The numbers (from 1) of what runs now or ran last; all 0 before the first epoch. */
+  current: CurrentIndex = { epoch: 0, step: 0, localStep: 0 };
+  /** The value of `epoch` at which the running loop ends; Infinity without a limit. */
+  maxEpochs: number = 0;
+  /** The value of `globalStep` at which the running loop ends; Infinity without a limit. */
+  maxSteps: number = Infinity;
+  /** Batches in an epoch where the loader knows its length, else null. */
+  stepsPerEpoch: number | null = null;
+  /** What the latest step returned; its tensors live until the next step replaces them. */
+  output: O | null = null;
+  /** The latest value of each metric. */
+  metrics: Record<string, number> = {};
+  /** The text given to `engine.stop`, or null while nobody asked to stop. */
+  stopReason: string | null = null;
+  #owners = new Map<string, object>();
+
+  /**
+   * Reserves names in `metrics`, so that two writers cannot overwrite each other.
+   *
+   * The engine forgets all reservations when a loop starts; claiming one's own names again is fine.
+   *
+   * @param owner the writer
+   * @param keys the names
+   * @throws {Error} if another owner has one of the names
+   */
+  claimMetrics(owner: object, keys: readonly string[]): void {
+    for (const key of keys) {
+      const other = this.#owners.get(key);
+      if (other !== undefined && other !== owner) {
+        throw new Error(
+          `Cannot write metric "${key}": expected one writer per name, found two (${
+            ownerName(other)
+          } and ${ownerName(owner)})`,
+        );
+      }
+      this.#owners.set(key, owner);
+    }
+  }
+
+  /** Forgets who writes which metric; the engine calls it when a loop starts. */
+  releaseMetrics(): void {
+    this.#owners.clear();
+  }
+
+  /**
+   * The counters and metrics as JSON values, to continue from later.
+   *
+   * @returns a fresh object; the output is not part of it
+   */
+  toJSON(): EngineStateJson {
+    const { epoch, globalStep, localStep, samples, backwards } = this;
+    const metrics = Object.fromEntries(
+      Object.entries(this.metrics).map(([k, v]) => [k, Number.isFinite(v) ? v : String(v)]),
+    );
+    return { epoch, globalStep, localStep, samples, backwards, metrics };
+  }
+
+  /**
+   * Takes over saved counters and metrics.
+   *
+   * @param json what `toJSON` gave
+   * @throws {TypeError} if a counter is missing or no count, or a metric is no number
+   */
+  restore(json: EngineStateJson): void {
+    for (const name of COUNTERS) {
+      const count: unknown = json?.[name];
+      if (!Number.isSafeInteger(count) || (count as number) < 0) {
+        throw new TypeError(
+          `Cannot restore the engine state: expected "${name}" to be a whole number from 0, found ${
+            JSON.stringify(count)
+          }`,
+        );
+      }
+    }
+    const metrics = Object.entries(json.metrics ?? {}).map(([k, v]) => [k, parseMetric(k, v)]);
+    for (const name of COUNTERS) this[name] = json[name];
+    this.metrics = Object.fromEntries(metrics);
+    this.current = {
+      epoch: this.epoch,
+      step: this.globalStep,
+      localStep: this.localStep,
+    };
+    this.output = null;
+  }
+}
+
+function parseMetric(key: string, value: number | string): number {
+  if (typeof value === "number") return value;
+  if (value === "NaN" || value === "Infinity" || value === "-Infinity") return Number(value);
+  throw new TypeError(
+    `Cannot restore metric "${key}": expected a number, NaN or ±Infinity, found ${
+      JSON.stringify(value)
+    }`,
+  );
+}
+
+function ownerName(owner: object): string {
+  const own = (owner as { name?: unknown }).name;
+  return typeof own === "string" ? own : owner.constructor.name;
+}

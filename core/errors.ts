@@ -1,0 +1,36 @@
+/** Error classes that a caller may want to catch. */
+
+export { DTypeError, ShapeError, showShape } from "../kernels/errors.ts";
+
+/** No device of the kind asked for can be had. */
+export class DeviceError extends Error {
+  override readonly name: string = "DeviceError";
+}
+
+/** The device is gone: work and buffers on it are lost. */
+export class DeviceLostError extends DeviceError {
+  override readonly name = "DeviceLostError";
+}
+
+/** The device reported an error, or dropped work: results since then cannot be trusted. */
+export class GpuFaultError extends DeviceError {
+  override readonly name = "GpuFaultError";
+}
+
+/** An allocation would exceed the byte budget. */
+export class OutOfMemoryError extends DeviceError {
+  override readonly name = "OutOfMemoryError";
+  /**
+   * @param message the whole story
+   * @param bytesRequested size of the allocation
+   * @param bytesLive bytes in use before it
+   */
+  constructor(message: string, readonly bytesRequested: number, readonly bytesLive: number) {
+    super(message);
+  }
+}
+
+/** A gradient that cannot be computed: second backward, a root that is not a scalar, changed saved values. */
+export class AutogradError extends Error {
+  override readonly name = "AutogradError";
+}

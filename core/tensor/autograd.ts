@@ -1,0 +1,184 @@
+/**
+ * Reverse-mode automatic differentiation: visits the nodes of the tape from the newest to the oldest.
+ *
+ * With `createGraph` the rules are recorded while they run, and gradients can be differentiated again.
+ */
+
+import { AutogradError, showShape } from "../errors.ts";
+import type { StepScope } from "../backend/device.ts";
+import { accumulate, fullLike } from "./in_place.ts";
+import { setGradEnabled, type TapeNode } from "./tape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** What to keep of the tape. */
+export interface BackwardOptions {
+  /** Gradient of the root, of its shape; 1 by default, for scalars only. */
+  readonly gradient?: Tensor;
+  /** Keep the tape, so that backward can run again. @default {createGraph} */
+  readonly retainGraph?: boolean;
+  /** Record the backward ops too, so that gradients can be differentiated. @default {false} */
+  readonly createGraph?: boolean;
+}
+
+/**
+ * Adds the gradients of a scalar to the `grad` of every leaf that requires one.
+ *
+ * @param root what to differentiate
+ * @param options gradient of the root, and what to keep of the tape
+ * @throws {AutogradError} if the root has no history, is no scalar, was differentiated before, or if a saved value has changed
+ */
+export function backward(root: Tensor, options: BackwardOptions = {}): void {
+  const { createGraph = false } = options;
+  run(root, options, (leaf, gradient) => {
+    if (leaf.node === null && leaf.requiresGrad) deposit(leaf, gradient, createGraph);
+  });
+}
+
+/**
+ * Gradients of a scalar with respect to the given tensors; leaves their `grad` alone.
+ *
+ * @param root what to differentiate
+ * @param inputs with respect to what
+ * @param options gradient of the root, and what to keep of the tape
+ * @returns one gradient for each input, of its shape
+ * @throws {AutogradError} as backward(), and if the root does not depend on an input
+ */
+export function grad(root: Tensor, inputs: readonly Tensor[], options: BackwardOptions = {}): Tensor[] {
+  const found = new Map<Tensor, Tensor>();
+  const wanted = new Set(inputs);
+  run(root, options, (tensor, gradient) => {
+    if (wanted.has(tensor)) found.set(tensor, options.createGraph ? gradient : gradient.alias());
+  });
+  return inputs.map((input, i) => {
+    const gradient = found.get(input);
+    if (gradient === undefined) {
+      throw new AutogradError(
+        `Cannot give the gradient of input ${i} (${input}): the root does not depend on it, or it ` +
+          "does not require a gradient",
+      );
+    }
+    return gradient;
+  });
+}
+
+/** Visits every tensor with its whole gradient, the newest first. */
+function run(
+  root: Tensor,
+  options: BackwardOptions,
+  visit: (tensor: Tensor, gradient: Tensor) => void,
+): void {
+  const { createGraph = false, retainGraph = createGraph } = options;
+  const gradients = new Map<Tensor, Tensor>([[root, rootGradient(root, options.gradient)]]);
+  using _ = setGradEnabled(createGraph);
+  for (const tensor of reachable(root)) {
+    const gradient = gradients.get(tensor);
+    if (gradient === undefined) continue;
+    gradients.delete(tensor);
+    visit(tensor, gradient);
+    if (tensor.node !== null) {
+      const scope = createGraph ? null : tensor.device.scope();
+      propagate(tensor.node, gradient, gradients, scope);
+      scope?.close();
+      if (!retainGraph) tensor.node.rule = null;
+    }
+    if (!createGraph && gradient !== options.gradient) gradient.dispose();
+  }
+}
+
+/** Tensors that the root was computed from and gradients flow to; every one before those it was computed from. */
+function reachable(root: Tensor): Tensor[] {
+  const seen = new Set<Tensor>([root]);
+  const stack = [root];
+  while (stack.length > 0) {
+    const { node } = stack.pop()!;
+    for (const input of node?.inputs ?? []) {
+      if (!input.requiresGrad || seen.has(input)) continue;
+      seen.add(input);
+      stack.push(input);
+    }
+  }
+  return [...seen].sort((a, b) => (b.node?.id ?? -1) - (a.node?.id ?? -1));
+}
+
+/** Runs one rule and adds its results to the gradients of the inputs. */
+function propagate(
+  node: TapeNode,
+  gradient: Tensor,
+  gradients: Map<Tensor, Tensor>,
+  scope: StepScope | null,
+): void {
+  if (node.rule === null) {
+    throw new AutogradError(
+      `Cannot run backward through ${node.op} a second time: its saved values were released; ` +
+        "pass { retainGraph: true } to the first backward",
+    );
+  }
+  for (const [tensor, version] of node.saved) {
+    if (tensor.storage.version !== version) {
+      throw new AutogradError(
+        `Cannot run backward through ${node.op}: a value that it saved (shape ${
+          showShape(tensor.shape)
+        }) was changed in place afterwards`,
+      );
+    }
+  }
+  node.rule(gradient).forEach((part, i) => {
+    const input = node.inputs[i];
+    if (part === null || !input.requiresGrad) return;
+    const before = gradients.get(input);
+    let sum = before === undefined ? part : before.add(part);
+    // A rule may hand on its own argument or a tensor that others hold; the sum must be a handle of its own.
+    if (scope !== null && !scope.owns(sum)) sum = sum.alias();
+    gradients.set(input, sum);
+    if (scope === null) return;
+    moveOut(sum, scope);
+    before?.dispose();
+  });
+}
+
+/** Hands a tensor from the scope of one rule to the scope around it. */
+function moveOut(tensor: Tensor, scope: StepScope): void {
+  scope.keep(tensor);
+  const { scopes } = tensor.device;
+  const outer = scopes[scopes.indexOf(scope) - 1];
+  if (outer) outer.add(tensor);
+  else tensor.keep();
+}
+
+function rootGradient(root: Tensor, gradient: Tensor | undefined): Tensor {
+  if (!root.requiresGrad) {
+    throw new AutogradError(
+      `Cannot run backward from ${root}: it does not require a gradient and has no history`,
+    );
+  }
+  if (gradient !== undefined) {
+    if (String(gradient.shape) !== String(root.shape)) {
+      throw new AutogradError(
+        `Cannot run backward from ${root}: expected a gradient of its shape, found ${
+          showShape(gradient.shape)
+        }`,
+      );
+    }
+    return gradient;
+  }
+  if (root.size !== 1) {
+    throw new AutogradError(
+      `Cannot run backward from a tensor of shape ${
+        showShape(root.shape)
+      }: expected a scalar, or a gradient of that shape`,
+    );
+  }
+  return fullLike(root, 1);
+}
+
+/** Adds a gradient to a leaf: into the place that its optimizer gave it, or into a tensor of its own. */
+function deposit(leaf: Tensor, gradient: Tensor, createGraph: boolean): void {
+  const slot = leaf.gradSlot;
+  if (slot !== null && !createGraph) {
+    accumulate(slot, gradient, leaf.grad === null);
+    leaf.grad = slot;
+  } else {
+    const own = createGraph ? gradient : gradient.alias();
+    leaf.grad = (leaf.grad === null ? own : leaf.grad.add(gradient)).keep();
+  }
+}

@@ -1,0 +1,188 @@
+/** Matrix products of tensors. */
+
+import { input } from "../../kernels/expr.ts";
+import { matmulKernel, type MatrixOperand } from "../../kernels/matmul.ts";
+import { type Shape, sizeOf } from "../../kernels/types.ts";
+import { DTypeError, ShapeError, showShape } from "../errors.ts";
+import { fullOn } from "./fill.ts";
+import { launchReduce, noScalars, operandOf, residualOf } from "./launch.ts";
+import { sumOf } from "./map.ts";
+import { broadcastShapes, broadcastStrides } from "./shape.ts";
+import { record } from "./tape.ts";
+import { empty, type Tensor } from "./tensor.ts";
+
+/** From this length on K is summed in slices, which keeps sums short and gives small products more threads. */
+const LONG_K = 2048;
+const SLICE = 512;
+
+function check(op: string, a: Tensor, b: Tensor): void {
+  for (const t of [a, b]) {
+    if (t.dtype !== "f32" && t.dtype !== "f16") {
+      throw new DTypeError(
+        `Cannot ${op} ${a.dtype} ${showShape(a.shape)} by ${b.dtype} ${showShape(b.shape)}: expected f32 or f16`,
+      );
+    }
+  }
+}
+
+/**
+ * Matrix product by PyTorch's rules: vectors are taken as a row or a column, batch axes broadcast.
+ *
+ * @param a [..., M, K] or [K], f32 or f16
+ * @param b [..., K, N] or [K], f32 or f16
+ * @returns [..., M, N] without the axes of vectors; f32, or f16 where both operands are
+ * @throws {ShapeError} if the inner sizes differ or the batch axes do not broadcast
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  check("matmul", a, b);
+  if (a.ndim === 0 || b.ndim === 0) {
+    throw new ShapeError(
+      `Cannot matmul ${showShape(a.shape)} by ${showShape(b.shape)}: expected at least one axis each`,
+    );
+  }
+  if (a.ndim === 1) return matmul(a.unsqueeze(0), b).squeeze(b.ndim === 1 ? 0 : -2);
+  if (b.ndim === 1) return matmul(a, b.unsqueeze(1)).squeeze(-1);
+  if (a.shape.at(-1) !== b.shape.at(-2)) {
+    throw new ShapeError(
+      `Cannot matmul ${showShape(a.shape)} by ${showShape(b.shape)} as inner sizes must match: ` +
+        `found ${a.shape.at(-1)} and ${b.shape.at(-2)}`,
+    );
+  }
+  if (a.dtype === "f16" && b.dtype === "f16") return product(a.to("f32"), b.to("f32"), null).to("f16");
+  return product(a.to("f32"), b.to("f32"), null);
+}
+
+/**
+ * Affine map over the last axis, `x Wᵀ + b`, as one kernel.
+ *
+ * @param x [..., in]
+ * @param weight [out, in]
+ * @param bias [out], or null
+ * @throws {ShapeError} if the sizes do not fit
+ */
+export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
+  check("apply a linear map to", x, weight);
+  const fits = weight.ndim === 2 && x.ndim >= 1 && x.shape.at(-1) === weight.shape[1] &&
+    (bias === null || (bias.ndim === 1 && bias.shape[0] === weight.shape[0]));
+  if (!fits) {
+    throw new ShapeError(
+      `Cannot apply a linear map with weight ${showShape(weight.shape)}` +
+        `${bias ? ` and bias ${showShape(bias.shape)}` : ""} to ${showShape(x.shape)}: expected ` +
+        `the last axis to be ${weight.shape[1]}`,
+    );
+  }
+  const rows = sizeOf(x.shape.slice(0, -1));
+  const flat = x.to("f32").reshape([rows, weight.shape[1]]);
+  const out = product(flat, weight.to("f32").t(), bias?.to("f32") ?? null);
+  const shaped = out.reshape([...x.shape.slice(0, -1), weight.shape[0]]);
+  return x.dtype === "f16" ? shaped.to("f16") : shaped;
+}
+
+/** Inner product of two vectors of equal length. */
+export function dot(a: Tensor, b: Tensor): Tensor {
+  if (a.ndim !== 1 || b.ndim !== 1 || a.shape[0] !== b.shape[0]) {
+    throw new ShapeError(
+      `Cannot dot ${showShape(a.shape)} and ${showShape(b.shape)}: expected two vectors of equal length`,
+    );
+  }
+  return a.mul(b).sum();
+}
+
+/** Outer product of two vectors: [M] and [N] give [M, N]. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  if (a.ndim !== 1 || b.ndim !== 1) {
+    throw new ShapeError(
+      `Cannot take the outer product of ${showShape(a.shape)} and ${showShape(b.shape)}: expected two vectors`,
+    );
+  }
+  return a.unsqueeze(1).mul(b.unsqueeze(0));
+}
+
+function matrixOperand(t: Tensor, batch: Shape): MatrixOperand {
+  const lead = t.ndim - 2;
+  return {
+    rowStride: t.strides[lead],
+    columnStride: t.strides[lead + 1],
+    batchStrides: broadcastStrides(t.shape.slice(0, lead), t.strides.slice(0, lead), batch),
+    offset: residualOf(t),
+  };
+}
+
+/** The product of matrices of at least two axes, with a bias per column. */
+function product(a: Tensor, b: Tensor, bias: Tensor | null): Tensor {
+  const batch = broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]);
+  const [m, k] = a.shape.slice(-2);
+  const n = b.shape.at(-1)!;
+  const out = launchProduct(a, b, bias, batch, m, n, k);
+  const inputs = bias ? [a, b, bias] : [a, b];
+  return record("matmul", out, inputs, (g) => [
+    a.requiresGrad ? sumTo(matmul(g, b.transpose(-2, -1)), a.shape) : null,
+    b.requiresGrad ? weightGradient(a, g, b) : null,
+    bias?.requiresGrad ? sumTo(g, bias.shape) : null,
+  ], [a, b]);
+}
+
+/** `aᵀ g` in the memory order of `b`, so that the gradient of a transposed weight needs no copy. */
+function weightGradient(a: Tensor, g: Tensor, b: Tensor): Tensor {
+  const transposed = b.ndim === 2 && b.strides[0] === 1 && b.strides[1] !== 1;
+  const gradient = transposed
+    ? matmul(g.transpose(-2, -1), a).transpose(-2, -1)
+    : matmul(a.transpose(-2, -1), g);
+  return sumTo(gradient, b.shape);
+}
+
+/** Sums the axes that broadcasting had added or stretched. */
+function sumTo(t: Tensor, shape: Shape): Tensor {
+  const lead = t.ndim - shape.length;
+  const axes = t.shape.map((_, d) => d)
+    .filter((d) => d < lead || (shape[d - lead] === 1 && t.shape[d] !== 1));
+  return axes.length === 0 ? t : sumOf("matmul backward", input(0), [t], axes).reshape(shape);
+}
+
+function launchProduct(
+  a: Tensor,
+  b: Tensor,
+  bias: Tensor | null,
+  batch: Shape,
+  m: number,
+  n: number,
+  k: number,
+): Tensor {
+  const { device } = a;
+  const shape = [...batch, m, n];
+  if (sizeOf(shape) === 0) return empty(device, shape, "f32", "matmul");
+  if (k === 0) {
+    const zero = fullOn(device, shape, "f32", 0);
+    return bias ? zero.add(bias.detach()) : zero;
+  }
+  const splits = k >= LONG_K && bias === null ? Math.ceil(k / SLICE) : 1;
+  const kernel = matmulKernel({
+    m,
+    n,
+    k,
+    batch,
+    a: matrixOperand(a, batch),
+    b: matrixOperand(b, batch),
+    bias: bias !== null,
+    splits,
+  });
+  const full = splits > 1 ? [splits, ...shape] : shape;
+  const out = empty(device, full, "f32", "matmul");
+  const operands = [a, b].map(operandOf);
+  if (bias) operands.push(operandOf(bias.contiguous()));
+  device.record({
+    kernel,
+    inputs: operands,
+    outputs: [{ buffer: out.storage.buffer, offset: 0, size: out.size }],
+    scalars: [],
+  });
+  if (splits === 1) return out;
+  const sum = launchReduce(
+    "matmul",
+    { fold: "sum", expr: input(0), post: null, dtype: "f32", partial: "f32", shape: full, axes: [0] },
+    [out],
+    noScalars,
+  );
+  out.dispose();
+  return sum;
+}

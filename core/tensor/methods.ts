@@ -1,0 +1,162 @@
+/** The methods of Tensor, from the files that implement them. */
+
+import { table, type UnaryName } from "../../kernels/table.ts";
+import type { DType, Shape } from "../../kernels/types.ts";
+import { backward, type BackwardOptions } from "./autograd.ts";
+import {
+  type BinaryMethods,
+  elementwise,
+  type TernaryMethods,
+  type UnaryMethods,
+} from "./elementwise.ts";
+import { addInto, copyInto, fillInto } from "./in_place.ts";
+import * as matmuls from "./matmul.ts";
+import * as reduce from "./reduce.ts";
+import type { Dim, ReduceOptions, VarianceOptions } from "./reduce.ts";
+import { Tensor } from "./tensor.ts";
+import * as views from "./view.ts";
+import type { SliceRange } from "./view.ts";
+
+/** Everything that can be called on a tensor beside what the class itself has. */
+export interface TensorMethods extends UnaryMethods, BinaryMethods, TernaryMethods {
+  /** Adds the gradients of this scalar to the `grad` of every leaf that requires one. */
+  backward(options?: BackwardOptions): void;
+
+  /** Sum over axes. */
+  sum(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Mean over axes. */
+  mean(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Product over axes. */
+  prod(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Largest value over axes. */
+  max(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Smallest value over axes. */
+  min(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Whether any element is not zero. */
+  any(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Whether all elements are not zero. */
+  all(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Variance over axes. */
+  var(dim?: Dim, options?: VarianceOptions): Tensor;
+  /** Standard deviation over axes. */
+  std(dim?: Dim, options?: VarianceOptions): Tensor;
+  /** Logarithm of the sum of exponentials over axes. */
+  logsumexp(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Softmax along an axis. */
+  softmax(dim: number): Tensor;
+  /** Logarithm of the softmax along an axis. */
+  logSoftmax(dim: number): Tensor;
+
+  /** Matrix product. */
+  matmul(other: Tensor): Tensor;
+  /** Inner product of two vectors. */
+  dot(other: Tensor): Tensor;
+  /** Outer product of two vectors. */
+  outer(other: Tensor): Tensor;
+
+  /** The values as another dtype. */
+  to(dtype: DType): Tensor;
+  /** The elements in row-major order. */
+  contiguous(): Tensor;
+  /** Another shape for the same elements; one size may be -1. */
+  reshape(shape: Shape): Tensor;
+  /** The same as reshape(), under PyTorch's other name. */
+  view(shape: Shape): Tensor;
+  /** Axes `startDim` to `endDim` merged into one. */
+  flatten(startDim?: number, endDim?: number): Tensor;
+  /** The axes in another order. */
+  permute(dims: readonly number[]): Tensor;
+  /** Two axes exchanged. */
+  transpose(dim0: number, dim1: number): Tensor;
+  /** The last two axes exchanged. */
+  t(): Tensor;
+  /** Axes of size 1 repeated without a copy. */
+  expand(shape: Shape): Tensor;
+  /** Without axes of size 1. */
+  squeeze(dim?: number | readonly number[]): Tensor;
+  /** With a new axis of size 1. */
+  unsqueeze(dim: number): Tensor;
+  /** A range along each axis. */
+  slice(...ranges: (SliceRange | number | null)[]): Tensor;
+  /** `length` elements along an axis from `start` on. */
+  narrow(dim: number, start: number, length: number): Tensor;
+  /** One index along an axis, which is dropped. */
+  select(dim: number, index: number): Tensor;
+  /** The named axes in reverse. */
+  flip(dim: number | readonly number[]): Tensor;
+  /** Surrounded by a constant. */
+  pad(padding: readonly (readonly [number, number])[], value?: number): Tensor;
+  /** Repeated so many times along each axis. */
+  repeat(counts: readonly number[]): Tensor;
+  /** Pieces along an axis. */
+  split(sizes: number | readonly number[], dim?: number): Tensor[];
+
+  /** Overwrites the elements with those of another tensor. */
+  copy_(source: Tensor): Tensor;
+  /** Sets every element to a number. */
+  fill_(value: number): Tensor;
+  /** Adds `other · scale` in place. */
+  add_(other: Tensor, scale?: number): Tensor;
+}
+
+type Method = (this: Tensor, ...args: never[]) => unknown;
+
+function install(methods: Record<string, Method>): void {
+  for (const [name, value] of Object.entries(methods)) {
+    Object.defineProperty(Tensor.prototype, name, { value, configurable: true, writable: true });
+  }
+}
+
+/** A function whose first argument is the tensor, as a method. */
+function method<A extends unknown[], R>(fn: (t: Tensor, ...args: A) => R): Method {
+  return function (this: Tensor, ...args: never[]) {
+    return fn(this, ...args as unknown as A);
+  };
+}
+
+install(Object.fromEntries(
+  Object.keys(table).map((op) => [
+    op,
+    method((t: Tensor, ...rest: (Tensor | number)[]) => elementwise(op as UnaryName, t, ...rest)),
+  ]),
+));
+
+install({
+  backward: method(backward),
+  sum: method(reduce.sum),
+  mean: method(reduce.mean),
+  prod: method(reduce.prod),
+  max: method(reduce.max),
+  min: method(reduce.min),
+  any: method(reduce.any),
+  all: method(reduce.all),
+  var: method(reduce.variance),
+  std: method(reduce.std),
+  logsumexp: method(reduce.logsumexp),
+  softmax: method(reduce.softmax),
+  logSoftmax: method(reduce.logSoftmax),
+  matmul: method(matmuls.matmul),
+  dot: method(matmuls.dot),
+  outer: method(matmuls.outer),
+  to: method(views.to),
+  contiguous: method(views.contiguous),
+  reshape: method(views.reshape),
+  view: method(views.reshape),
+  flatten: method(views.flatten),
+  permute: method(views.permute),
+  transpose: method(views.transpose),
+  t: method((t: Tensor) => views.transpose(t, -2, -1)),
+  expand: method(views.expand),
+  squeeze: method(views.squeeze),
+  unsqueeze: method(views.unsqueeze),
+  slice: method((t: Tensor, ...ranges: (SliceRange | number | null)[]) => views.slice(t, ranges)),
+  narrow: method(views.narrow),
+  select: method(views.select),
+  flip: method(views.flip),
+  pad: method(views.pad),
+  repeat: method(views.repeat),
+  split: method(views.split),
+  copy_: method(copyInto),
+  fill_: method(fillInto),
+  add_: method(addInto),
+});

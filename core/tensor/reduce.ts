@@ -1,0 +1,165 @@
+/** Reductions over any axes, with NaN handed on and sums in a fixed order. */
+
+import { apply, cast, constant, type Expr, input } from "../../kernels/expr.ts";
+import type { ReduceOp } from "../../kernels/reduce.ts";
+import { type DType, isFloat } from "../../kernels/types.ts";
+import { DTypeError, ShapeError, showShape } from "../errors.ts";
+import { map, reduceOrFill, sumOf } from "./map.ts";
+import { axesOf } from "./shape.ts";
+import { noGrad, record } from "./tape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** Axes to reduce: one, several, or all of them. */
+export type Dim = number | readonly number[] | null;
+
+/** How a reduction shapes its result. */
+export interface ReduceOptions {
+  /** Keep the reduced axes with size 1. @default {false} */
+  readonly keepdim?: boolean;
+}
+
+/** Options of variance and standard deviation. */
+export interface VarianceOptions extends ReduceOptions {
+  /** Subtracted from the count in the divisor; 1 is the unbiased estimate, 0 that of the population. @default {1} */
+  readonly correction?: number;
+}
+
+function shaped(t: Tensor, out: Tensor, axes: readonly number[], keepdim = false): Tensor {
+  return keepdim ? out.reshape(t.shape.map((n, d) => axes.includes(d) ? 1 : n)) : out;
+}
+
+function needFloat(op: string, t: Tensor): void {
+  if (!isFloat(t.dtype)) {
+    throw new DTypeError(`Cannot take the ${op} of a tensor of dtype ${t.dtype}: expected f32 or f16`);
+  }
+}
+
+function count(t: Tensor, axes: readonly number[]): number {
+  return axes.reduce((n, d) => n * t.shape[d], 1);
+}
+
+/** Sum; of bool the number of true elements, as i32. */
+export function sum(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  const axes = axesOf("sum", dim, t.ndim);
+  const expr: Expr = t.dtype === "bool" ? cast(input(0), "i32") : input(0);
+  return shaped(t, sumOf("sum", expr, [t], axes), axes, keepdim);
+}
+
+/** Arithmetic mean; NaN of no elements. @throws {DTypeError} for integers and bool */
+export function mean(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  needFloat("mean", t);
+  const axes = axesOf("mean", dim, t.ndim);
+  const post = apply("div", input(0), constant(count(t, axes)));
+  return shaped(t, sumOf("mean", input(0), [t], axes, post), axes, keepdim);
+}
+
+function extreme(fold: "max" | "min", t: Tensor, dim: Dim | undefined, keepdim?: boolean): Tensor {
+  const axes = axesOf(fold, dim, t.ndim);
+  if (count(t, axes) === 0) {
+    throw new ShapeError(`Cannot take the ${fold} of ${showShape(t.shape)} over no elements`);
+  }
+  const type: DType = t.dtype === "bool" ? "u32" : t.dtype === "f16" ? "f32" : t.dtype;
+  const expr: Expr = t.dtype === "bool" ? cast(input(0), "u32") : input(0);
+  const spec = { fold, expr, post: null, dtype: type, partial: type, shape: t.shape, axes };
+  const out = reduceOrFill(fold, spec, [t]);
+  const kept = t.shape.map((n, d) => axes.includes(d) ? 1 : n);
+  // Ties share the gradient evenly, as torch.amax and amin do.
+  const recorded = record(fold, out, [t], (g) => {
+    const hit = noGrad(() => t.eq(out.detach().reshape(kept)));
+    const ties = noGrad(() => hit.sum(axes, { keepdim: true }));
+    return [hit.where(g.reshape(kept).div(ties), 0)];
+  }, [t, out]);
+  return shaped(t, t.dtype === "bool" ? recorded.to("bool") : recorded, axes, keepdim);
+}
+
+/** Largest value; NaN where there is one. @throws {ShapeError} over no elements */
+export function max(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  return extreme("max", t, dim, keepdim);
+}
+
+/** Smallest value; NaN where there is one. @throws {ShapeError} over no elements */
+export function min(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  return extreme("min", t, dim, keepdim);
+}
+
+function foldPlain(fold: ReduceOp, t: Tensor, axes: readonly number[], expr: Expr, type: DType): Tensor {
+  return reduceOrFill(fold, { fold, expr, post: null, dtype: type, partial: type, shape: t.shape, axes }, [t]);
+}
+
+/** Product; its gradient is right also where there are zeros. */
+export function prod(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  const axes = axesOf("prod", dim, t.ndim);
+  const type: DType = t.dtype === "bool" ? "i32" : t.dtype === "f16" ? "f32" : t.dtype;
+  const expr: Expr = t.dtype === "bool" ? cast(input(0), "i32") : input(0);
+  const out = foldPlain("prod", t, axes, expr, type);
+  const recorded = record("prod", out, [t], (g) => [prodGradient(t, g, axes)], [t]);
+  return shaped(t, recorded, axes, keepdim);
+}
+
+/** Each element's gradient is the product of the others: with one zero only that one gets it, with two none does. */
+function prodGradient(t: Tensor, g: Tensor, axes: readonly number[]): Tensor {
+  const kept = t.shape.map((n, d) => axes.includes(d) ? 1 : n);
+  const zero = t.eq(0);
+  const zeros = zero.sum(axes, { keepdim: true });
+  const rest = prod(zero.where(1, t), axes, { keepdim: true });
+  const others = zero.where(
+    zeros.eq(1).where(rest, 0),
+    zeros.eq(0).where(rest.div(zero.where(1, t)), 0),
+  );
+  return others.mul(g.reshape(kept));
+}
+
+/** True where any element is not zero. */
+export function any(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  const axes = axesOf("any", dim, t.ndim);
+  return shaped(t, foldPlain("any", t, axes, cast(input(0), "bool"), "bool"), axes, keepdim);
+}
+
+/** True where no element is zero. */
+export function all(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  const axes = axesOf("all", dim, t.ndim);
+  return shaped(t, foldPlain("all", t, axes, cast(input(0), "bool"), "bool"), axes, keepdim);
+}
+
+/** Variance by two passes: the mean, then the mean square of the differences. */
+export function variance(t: Tensor, dim?: Dim, options: VarianceOptions = {}): Tensor {
+  needFloat("variance", t);
+  const { keepdim, correction = 1 } = options;
+  const axes = axesOf("var", dim, t.ndim);
+  const center = mean(t, axes, { keepdim: true });
+  const square = apply("square", apply("sub", input(0), input(1)));
+  const divisor = Math.max(0, count(t, axes) - correction);
+  const post = apply("div", input(0), constant(divisor));
+  return shaped(t, sumOf("var", square, [t, center], axes, divisor > 0 ? post : null)
+    .mul(divisor > 0 ? 1 : NaN), axes, keepdim);
+}
+
+/** Standard deviation, the root of the variance. */
+export function std(t: Tensor, dim?: Dim, options: VarianceOptions = {}): Tensor {
+  return variance(t, dim, options).sqrt();
+}
+
+/** `log Σ e^x`, shifted by the maximum so that nothing overflows. */
+export function logsumexp(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
+  needFloat("logsumexp", t);
+  const axes = axesOf("logsumexp", dim, t.ndim);
+  const shift = noGrad(() => {
+    const top = max(t.detach(), axes, { keepdim: true });
+    return top.lt(Infinity).where(top.gt(-Infinity).where(top, 0), 0);
+  });
+  const expr = apply("exp", apply("sub", input(0), input(1)));
+  const total = sumOf("logsumexp", expr, [t, shift], axes);
+  const out = total.log().add(shift.reshape(total.shape));
+  return shaped(t, out, axes, keepdim);
+}
+
+/** Softmax along an axis: `e^(x - logsumexp(x))`. */
+export function softmax(t: Tensor, dim: number): Tensor {
+  const total = logsumexp(t, dim, { keepdim: true });
+  return map("softmax", apply("exp", apply("sub", input(0), input(1))), [t, total]);
+}
+
+/** Logarithm of the softmax along an axis: `x - logsumexp(x)`. */
+export function logSoftmax(t: Tensor, dim: number): Tensor {
+  return t.sub(logsumexp(t, dim, { keepdim: true }));
+}

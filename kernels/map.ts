@@ -1,0 +1,145 @@
+/** Elementwise kernels: one formula over any number of strided inputs, one output; also every strided copy. */
+
+import { dtypeOf, type Expr } from "./expr.ts";
+import { coerced, evaluator, exprFunction } from "./expr_code.ts";
+import {
+  type DeviceTraits,
+  type DType,
+  intern,
+  type Kernel,
+  type ScalarType,
+  type Shape,
+  sizeOf,
+  type WgslProgram,
+} from "./types.ts";
+import {
+  address,
+  addressesOf,
+  type Binding,
+  coordinates,
+  grid,
+  loaded,
+  perThread,
+  shader,
+  stored,
+  u32,
+} from "./wgsl.ts";
+
+/** One operand of a kernel that iterates over a shape. */
+export interface StridedOperand {
+  readonly dtype: DType;
+  /** In elements, one for each axis of the iteration shape. */
+  readonly strides: readonly number[];
+  /** In elements, from the start of the bound range. */
+  readonly offset: number;
+}
+
+/** Parameters of an elementwise kernel. */
+export interface MapParams {
+  readonly expr: Expr;
+  readonly shape: Shape;
+  readonly inputs: readonly StridedOperand[];
+  readonly output: StridedOperand;
+  readonly scalars: readonly ScalarType[];
+}
+
+/** Text that identifies an operand. */
+export function operandKey(o: StridedOperand): string {
+  return `${o.dtype}:${o.strides}:${o.offset}`;
+}
+
+/** The elementwise kernel of these parameters. */
+export function mapKernel(params: MapParams): Kernel {
+  const { expr, shape, inputs, output, scalars } = params;
+  const key = `map|${expr.key}|${shape}|${inputs.map(operandKey).join(";")}|${
+    operandKey(output)
+  }|${scalars}`;
+  return intern(key, () => ({
+    op: "map",
+    key,
+    params,
+    inputs: inputs.map((i) => i.dtype),
+    outputs: [output.dtype],
+    scalars,
+    wgsl: (traits) => mapProgram(params, traits),
+    reference: (ins, outs, values) => mapReference(params, ins, outs[0], values),
+  }));
+}
+
+/** Whether four neighbours along the last axis lie in one aligned vec4. */
+function vectorised(o: StridedOperand): boolean {
+  const last = o.strides.length - 1;
+  return last >= 0 && o.strides[last] === 1 && o.offset % 4 === 0 &&
+    o.strides.every((s, d) => d === last || s % 4 === 0);
+}
+
+function mapProgram({ expr, shape, inputs, output, scalars }: MapParams, traits: DeviceTraits): WgslProgram {
+  const count = sizeOf(shape);
+  const last = shape.length - 1;
+  const wide = last >= 0 && shape[last] % 4 === 0 && vectorised(output);
+  const width = wide ? 4 : 1;
+  const steps = wide ? [...shape.slice(0, last), shape[last] / 4] : shape;
+  const bindings: Binding[] = inputs.map((o, n) => ({
+    name: `x${n}`,
+    dtype: o.dtype,
+    width: wide && vectorised(o) ? 4 : 1,
+  }));
+  const target: Binding = { name: "y", dtype: output.dtype, width };
+  const lines = [coordinates("i", steps, "c"), ...inputs.map((o, n) => load(o, n, wide))];
+  const perLane = inputs.map((o, n) => laneNames(o, n, wide));
+  const calls = Array.from({ length: width }, (_, lane) =>
+    stored(output.dtype, `f(${perLane.map((names) => names[lane]).join(", ")})`));
+  const value = wide ? `vec4(${calls.join(", ")})` : calls[0];
+  lines.push(`  y[${addressOf(output, wide, true)}] = ${value};`);
+  const text = exprFunction("f", expr, inputs.map((i) => i.dtype)) + "\n" +
+    perThread(count / width, lines.join("\n"));
+  return {
+    code: shader(bindings, [target], scalars, text),
+    groups: grid(count / width, traits),
+  };
+}
+
+/** Address of the thread's first element; in vec4 units for vectorised operands. */
+function addressOf(o: StridedOperand, wide: boolean, vector: boolean): string {
+  const last = o.strides.length - 1;
+  if (!wide) return address("c", o.strides, o.offset);
+  if (vector) return address("c", o.strides.map((s, d) => d === last ? 1 : s / 4), o.offset / 4);
+  return address("c", o.strides.map((s, d) => d === last ? s * 4 : s), o.offset);
+}
+
+function load(o: StridedOperand, n: number, wide: boolean): string {
+  const vector = wide && vectorised(o);
+  const stride = o.strides.at(-1) ?? 0;
+  if (!wide || vector || stride === 0) return `  let v${n} = x${n}[${addressOf(o, wide, vector)}];`;
+  const base = `  let p${n} = ${addressOf(o, wide, false)};`;
+  const lanes = [0, 1, 2, 3].map((lane) => `  let v${n}_${lane} = x${n}[p${n} + ${u32(lane * stride)}];`);
+  return [base, ...lanes].join("\n");
+}
+
+function laneNames(o: StridedOperand, n: number, wide: boolean): string[] {
+  const vector = wide && vectorised(o);
+  const names = vector
+    ? [..."xyzw"].map((component) => `v${n}.${component}`)
+    : !wide || o.strides.at(-1) === 0
+    ? [`v${n}`, `v${n}`, `v${n}`, `v${n}`]
+    : [0, 1, 2, 3].map((lane) => `v${n}_${lane}`);
+  return names.map((name) => loaded(o.dtype, name));
+}
+
+function mapReference(
+  { expr, shape, inputs, output }: MapParams,
+  ins: readonly Float64Array[],
+  out: Float64Array,
+  scalars: readonly number[],
+): void {
+  const types = inputs.map((i) => i.dtype);
+  const f = evaluator(expr, types);
+  const type = dtypeOf(expr, types);
+  const from = inputs.map((o) => addressesOf(shape, o.strides, o.offset));
+  const to = addressesOf(shape, output.strides, output.offset);
+  const x = new Float64Array(inputs.length);
+  for (let i = 0; i < to.length; i++) {
+    for (let n = 0; n < x.length; n++) x[n] = ins[n][from[n][i]];
+    out[to[i]] = coerced(f(x, scalars), type);
+  }
+}

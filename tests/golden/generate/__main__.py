@@ -1,0 +1,46 @@
+"""Writes tests/golden/*.json with PyTorch.
+
+    apt-get install python3-torch            # Debian 12: PyTorch 1.13.1
+    python3 tests/golden/generate            # all files
+    python3 tests/golden/generate losses     # one of them
+
+Running it again on the same PyTorch gives the same bytes, except for the last digits of
+tinycnn.json's float32 run, which follow the processor's instruction set.
+"""
+
+import sys
+import warnings
+
+sys.dont_write_bytecode = True
+
+import torch  # noqa: E402
+
+import initializers  # noqa: E402
+import layers  # noqa: E402
+import losses  # noqa: E402
+import ops  # noqa: E402
+import optimizers  # noqa: E402
+import tinycnn  # noqa: E402
+
+SUBJECTS = {
+    "layers": layers,
+    "losses": losses,
+    "ops": ops,
+    "optimizers": optimizers,
+    "init": initializers,
+    "tinycnn": tinycnn,
+}
+
+
+def main(names):
+    unknown = set(names) - set(SUBJECTS)
+    if unknown:
+        sys.exit(f"Unknown files {sorted(unknown)}: expected {', '.join(SUBJECTS)}")
+    warnings.filterwarnings("ignore", message="reduction: 'mean' divides")
+    # More threads would change the order of float32 sums.
+    torch.set_num_threads(1)
+    for name in names or SUBJECTS:
+        SUBJECTS[name].generate()
+
+
+main(sys.argv[1:])

@@ -1,0 +1,129 @@
+import type { FileOps, FolderEntry, OpenFile } from "../../track/file_ops.ts";
+
+/** What an operation does instead of its work; "half" writes half of the bytes and then fails. */
+export type Fault = "before" | "half" | "after";
+
+/** When an operation fails, and how. */
+export interface FaultPlan {
+  /** Number of the operation, from 1. */
+  at: number;
+  kind: Fault;
+  /** Whether every later write fails too, as on a full disk; renaming and removing still work. */
+  lasting?: boolean;
+}
+
+/** A file system in memory that can fail at any operation. */
+export class MemoryFiles implements FileOps {
+  readonly files = new Map<string, Uint8Array>();
+  readonly folders = new Set<string>(["/"]);
+  /** The operations so far, such as "write /runs/x/meta.json". */
+  readonly log: string[] = [];
+  openFiles = 0;
+  plan: FaultPlan | null;
+
+  constructor(plan: FaultPlan | null = null) {
+    this.plan = plan;
+  }
+
+  text(path: string): string {
+    return new TextDecoder().decode(this.read(path));
+  }
+
+  makeFolder(path: string, options: { parents?: boolean } = {}): void {
+    this.#do("makeFolder", path, () => {
+      if (this.folders.has(path)) {
+        if (options.parents) return;
+        throw new Deno.errors.AlreadyExists(`File exists (os error 17): mkdir '${path}'`);
+      }
+      for (let at = path; !this.folders.has(at) && at !== ""; at = at.replace(/\/[^/]*$/, "")) {
+        this.folders.add(at);
+      }
+    });
+  }
+
+  open(path: string, mode: "create" | "append"): OpenFile {
+    this.#do("open", path, () => {
+      this.#checkFolder(path);
+      if (!this.files.has(path)) this.files.set(path, new Uint8Array());
+      else if (mode === "create") throw new Deno.errors.AlreadyExists(path);
+    });
+    this.openFiles++;
+    return {
+      write: (bytes) => this.#write(path, bytes),
+      truncate: (length) =>
+        this.#do("truncate", path, () => this.files.set(path, this.read(path).slice(0, length))),
+      sync: () => this.#do("sync", path, () => {}),
+      close: () => {
+        this.openFiles--;
+        this.#do("close", path, () => {});
+      },
+    };
+  }
+
+  rename(from: string, to: string): void {
+    this.#do("rename", to, () => {
+      this.files.set(to, this.read(from));
+      this.files.delete(from);
+    });
+  }
+
+  remove(path: string): void {
+    this.#do("remove", path, () => {
+      if (this.files.delete(path)) return;
+      if ([...this.files.keys(), ...this.folders].some((name) => name.startsWith(`${path}/`))) {
+        throw systemError("ENOTEMPTY", "Directory not empty (os error 39)");
+      }
+      if (!this.folders.delete(path)) throw new Deno.errors.NotFound(path);
+    });
+  }
+
+  syncFolder(path: string): void {
+    this.#do("syncFolder", path, () => {});
+  }
+
+  read(path: string): Uint8Array {
+    const bytes = this.files.get(path);
+    if (bytes === undefined) throw new Deno.errors.NotFound(`No such file: ${path}`);
+    return bytes;
+  }
+
+  list(path: string): FolderEntry[] {
+    if (!this.folders.has(path)) throw new Deno.errors.NotFound(`No such folder: ${path}`);
+    const inside = (name: string) => name.replace(/[^/]*$/, "") === `${path}/`;
+    const entry = (isFolder: boolean) => (name: string) => ({
+      name: name.slice(path.length + 1),
+      isFolder,
+    });
+    return [
+      ...[...this.folders].filter(inside).map(entry(true)),
+      ...[...this.files.keys()].filter(inside).map(entry(false)),
+    ];
+  }
+
+  #checkFolder(path: string): void {
+    const folder = path.replace(/\/[^/]*$/, "");
+    if (!this.folders.has(folder)) throw new Deno.errors.NotFound(`No such folder: ${folder}`);
+  }
+
+  #write(path: string, bytes: Uint8Array): void {
+    const grow = (more: Uint8Array) => {
+      this.files.set(path, new Uint8Array([...this.read(path), ...more]));
+    };
+    this.#do("write", path, () => grow(bytes), () => grow(bytes.slice(0, bytes.length >> 1)));
+  }
+
+  #do(name: string, path: string, work: () => void, half: () => void = () => {}): void {
+    this.log.push(`${name} ${path}`);
+    const { plan } = this;
+    const hit = plan !== null && plan.at === this.log.length;
+    const still = plan?.lasting && this.log.length > plan.at && name === "write";
+    if (!hit && !still) return work();
+    if (plan.kind === "half") half();
+    if (plan.kind === "after") work();
+    throw systemError("ENOSPC", "No space left on device (os error 28)");
+  }
+}
+
+function systemError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}

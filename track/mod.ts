@@ -1,0 +1,52 @@
+/**
+ * Runs as folders: settings, scalars as CSV, events, texts, artifacts and models of one training,
+ * in files that a person can read.
+ *
+ * ```text
+ * runs/20260131T235958Z-0f3a-mnist/
+ *   meta.json            status, settings, machine, commit, error
+ *   logs/scalars.csv     time,step,epoch,samples,key,value
+ *   logs/events.jsonl    one JSON object a line
+ *   logs/<name>.txt      free text
+ *   artifacts/           whatever the program saves, models as safetensors
+ * ```
+ *
+ * @example Record a run and read it back
+ * ```ts
+ * import { readRun, run } from "@legoml/legoml/track";
+ *
+ * const dir = await Deno.makeTempDir();
+ * const folder = await run({ dir, name: "demo", config: { lr: 0.1 } }, (session) => {
+ *   for (let step = 1; step <= 3; step++) {
+ *     session.logScalars({ loss: 1 / step }, { step, split: "train" });
+ *   }
+ *   session.saveArtifact("confusion.json", [[5, 1], [0, 4]]);
+ *   return session.dir;
+ * });
+ * const { meta, scalars } = readRun(folder);
+ * console.assert(meta.status === "completed");
+ * console.assert(scalars.map((row) => row.step).join() === "1,2,3");
+ * ```
+ *
+ * @module
+ */
+
+export { TrackError, type TrackErrorOptions } from "./errors.ts";
+export type { GitState, RunEnvironment } from "./environment.ts";
+export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";
+export type { JsonValue } from "./json_values.ts";
+export { configureLogging, type LoggingOptions } from "./log.ts";
+export type { RunError, RunMeta, RunStatus } from "./meta.ts";
+export {
+  type EventRow,
+  listRuns,
+  type ReadOptions,
+  readRun,
+  readScalars,
+  type RunListing,
+  type RunRecord,
+} from "./read.ts";
+export { run, type RunOptions } from "./run.ts";
+export type { Progress, ScalarRow } from "./scalars.ts";
+export { RunSession, type ScalarOptions, type SessionParts } from "./session.ts";
+export type { SavableModel, SavableTensor } from "./state_dict.ts";
