@@ -27,7 +27,7 @@ export {
   setDefaultDevice,
   StepScope,
 } from "./backend/device.ts";
-export { backward, type BackwardOptions, grad } from "./tensor/autograd.ts";
+export { backward, type BackwardOptions, grad, type GradOptions } from "./tensor/autograd.ts";
 export { isGradEnabled, noGrad, setGradEnabled } from "./tensor/tape.ts";
 export {
   arange,
@@ -49,3 +49,11 @@ export { Key, manualSeed, nextKey, seedScope, threefry2x32 } from "./tensor/rand
 export { type NestedArray, Tensor, type ViewSpec } from "./tensor/tensor.ts";
 export { concat, stack } from "./tensor/view.ts";
 export { linear } from "./tensor/matmul.ts";
+export {
+  conv2d,
+  type ConvOptions,
+  convTranspose2d,
+  type ConvTransposeOptions,
+  type Pair,
+} from "./tensor/conv2d.ts";
+export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";

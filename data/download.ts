@@ -182,11 +182,18 @@ async function tryMirror(
   } catch (error) {
     // A callback's own error is the caller's, and stays so
     if (error instanceof CallbackFailure) throw error.cause;
-    return error instanceof Error ? error.message : String(error);
+    return reasonOf(error);
   }
   const actual = await sha256Hex(data);
   if (options.sha256 === undefined || actual === options.sha256.toLowerCase()) return data;
   return `SHA-256 must be ${options.sha256}: got ${actual} (${data.length} bytes, deleted)`;
+}
+
+// `fetch` only says that it failed: the reason is in its innermost cause, after the address once more
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (error.cause !== undefined) return reasonOf(error.cause);
+  return error.message.replace(/^error sending request for url \([^)]*\): /, "");
 }
 
 class CallbackFailure extends Error {

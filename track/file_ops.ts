@@ -92,10 +92,9 @@ class DenoFile implements OpenFile {
   }
 }
 
-// Windows cannot sync a folder, and opening one takes the right to read: a rename is atomic without
+// Windows cannot sync a folder, and a rename is atomic without
 function syncFolder(path: string): void {
   if (Deno.build.os === "windows") return;
-  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return;
   using folder = Deno.openSync(path, { read: true });
   folder.syncSync();
 }

@@ -31,6 +31,7 @@
  * @module
  */
 
+export { TrackingCallback, type TrackingOptions } from "./callback.ts";
 export { TrackError, type TrackErrorOptions } from "./errors.ts";
 export type { GitState, RunEnvironment } from "./environment.ts";
 export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";

@@ -2,7 +2,7 @@
 
 import { getLogger } from "@logtape/logtape";
 import { readEnvironment, readGitState } from "./environment.ts";
-import { trackError } from "./errors.ts";
+import { TrackError, trackError } from "./errors.ts";
 import { denoFileOps, type FileOps } from "./file_ops.ts";
 import { describeValue, toJsonObject } from "./json_values.ts";
 import { RUN_SCHEMA, type RunMeta, writeMeta } from "./meta.ts";
@@ -38,8 +38,9 @@ export interface RunOptions {
  * Opens a run: makes a folder of its own for it, writes `meta.json`, and returns the session.
  *
  * The folder is `<dir>/<UTC stamp>-<4 hex>[-name]`; no two runs ever share one, not even those that
- * start at the same time in several processes. Nothing in it needs a permission beyond writing;
- * what else the program may ask for (host name, git) is recorded, the rest is null.
+ * start at the same time in several processes. It needs the permissions to read and to write that
+ * folder (renaming takes both); host name and commit are recorded where the program may ask for them,
+ * else null.
  *
  * @param options name, folder, tags, notes, settings
  * @returns the open session; `await using` closes it
@@ -171,11 +172,11 @@ function fillRunFolder(files: FileOps, runDir: string, meta: RunMeta): void {
     makeFolder(files, `${runDir}/logs`, true);
     writeMeta(files, runDir, meta);
   } catch (error) {
-    const notes = [`${runDir}/logs`, runDir].map((path) => removeAfter(files, path));
-    for (const note of notes.filter(Boolean)) {
-      getLogger(["legoml", "track"]).warn("Left behind: {note}", { note });
-    }
-    throw error;
+    const made = [`${runDir}/meta.json`, `${runDir}/logs`, runDir];
+    const notes = made.map((path) => removeAfter(files, path)).filter(Boolean);
+    if (notes.length === 0 || !(error instanceof TrackError)) throw error;
+    const { message, path, code } = error;
+    throw new TrackError([message, ...notes].join("; "), { path, code, cause: error });
   }
 }
 

@@ -42,12 +42,13 @@ export function writeWhole(files: FileOps, path: string, bytes: Uint8Array): voi
   }
 }
 
-/** Removes what a failed operation left; returns "" or a note that this failed too. */
+/** Removes what a failed operation left, if it did; returns "" or a note that this failed too. */
 export function removeAfter(files: FileOps, path: string): string {
   try {
     files.remove(path);
     return "";
   } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
     return `${path} could not be removed either (${reasonOf(error)})`;
   }
 }

@@ -20,6 +20,12 @@ export interface BackwardOptions {
   readonly createGraph?: boolean;
 }
 
+/** What to keep of the tape, and what to give for inputs without influence. */
+export interface GradOptions extends BackwardOptions {
+  /** Give zeros for inputs that the root does not depend on, instead of an error. @default {false} */
+  readonly materializeGrads?: boolean;
+}
+
 /**
  * Adds the gradients of a scalar to the `grad` of every leaf that requires one.
  *
@@ -42,8 +48,23 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
  * @param options gradient of the root, and what to keep of the tape
  * @returns one gradient for each input, of its shape
  * @throws {AutogradError} as backward(), and if the root does not depend on an input
+ *
+ * @example
+ * ```ts
+ * import { grad, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const x = tensor(3, { device: referenceDevice(), requiresGrad: true });
+ * const [first] = grad(x.mul(x).mul(x), [x], { createGraph: true });
+ * const [second] = grad(first, [x]);
+ * assertEquals([await first.item(), await second.item()], [27, 18]);
+ * ```
  */
-export function grad(root: Tensor, inputs: readonly Tensor[], options: BackwardOptions = {}): Tensor[] {
+export function grad(
+  root: Tensor,
+  inputs: readonly Tensor[],
+  options: GradOptions = {},
+): Tensor[] {
   const found = new Map<Tensor, Tensor>();
   const wanted = new Set(inputs);
   run(root, options, (tensor, gradient) => {
@@ -52,6 +73,7 @@ export function grad(root: Tensor, inputs: readonly Tensor[], options: BackwardO
   return inputs.map((input, i) => {
     const gradient = found.get(input);
     if (gradient === undefined) {
+      if (options.materializeGrads) return fullLike(input, 0);
       throw new AutogradError(
         `Cannot give the gradient of input ${i} (${input}): the root does not depend on it, or it ` +
           "does not require a gradient",

@@ -56,7 +56,8 @@ export const exponentials: Readonly<Record<string, string>> = {
   precise_expm1: `fn precise_expm1(a: f32) -> f32 { return 2.0 * half_expm1(a); }`,
   precise_sinh: `fn precise_sinh(a: f32) -> f32 {
   let h = half_expm1(abs(a));
-  let y = h + h / (2.0 * h + 1.0);
+  let t = select(h, 1e30, h > 1e30);
+  let y = h + t / (2.0 * t + 1.0);
   return select(y, -y, a < 0.0);
 }`,
   precise_cosh: `fn precise_cosh(a: f32) -> f32 {
@@ -124,6 +125,12 @@ export const exponentials: Readonly<Record<string, string>> = {
   precise_logaddexp: `fn precise_logaddexp(a: f32, b: f32) -> f32 {
   if (a == b) { return a + 0.6931472; }
   return max_nan(a, b) + precise_log1p(precise_exp(-abs(a - b)));
+}`,
+  // tanh(log(1 + e^a)) as a quotient of polynomials in e^a
+  tanh_softplus: `fn tanh_softplus(a: f32) -> f32 {
+  let e = precise_exp(select(a, 20.0, a > 20.0));
+  let w = e * (e + 2.0);
+  return w / (w + 2.0);
 }`,
   precise_asinh: `fn precise_asinh(a: f32) -> f32 {
   let x = abs(a);

@@ -60,13 +60,12 @@ export const numbers: Readonly<Record<string, string>> = {
   let ratio = min_nan(abs(a), abs(b)) / large;
   return large * sqrt(1.0 + ratio * ratio);
 }`,
-  pow_i32: `fn pow_i32(a: i32, b: i32) -> i32 {
-  if (b < 0) { return select(select(0, 1 - 2 * (b & 1), a == -1), 1, a == 1); }
-  var result = 1;
+  pow_u32: `fn pow_u32(a: u32, b: u32) -> u32 {
+  var result = 1u;
   var factor = a;
   var n = b;
-  while (n > 0) {
-    if ((n & 1) == 1) { result *= factor; }
+  while (n > 0u) {
+    if ((n & 1u) == 1u) { result *= factor; }
     factor *= factor;
     n >>= 1u;
   }

@@ -15,21 +15,26 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   let low = a0 * b1 + (mid & 0xffffu);
   return a1 * b1 + (mid >> 16u) + (low >> 16u);
 }`,
-  // 96 bits of 2/π from bit e on, times the mantissa, modulo 4: x = m · 2^e with e ≥ -11.
+  // Words k to k + 3 of a zero word and the first 224 bits of 2/π, by selection: an indexed table is slow on some devices.
+  two_over_pi: `fn two_over_pi(k: u32) -> vec4<u32> {
+  let t0 = vec4<u32>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u);
+  let t1 = vec4<u32>(0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
+  let a = select(t0, t1, k >= 4u);
+  let by2 = (k & 2u) != 0u;
+  let low = select(a, vec4<u32>(a.zw, t1.xy), by2);
+  return select(low, vec4<u32>(low.yzw, select(t1.x, t1.z, by2)), (k & 1u) != 0u);
+}`,
+  // The mantissa times 96 bits of 2/π modulo 4, for x ≥ 2: bits of more than 4 turns are left out.
   quadrant_large: `fn quadrant_large(x: f32) -> vec2<f32> {
-  var table = array<u32, 8>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
   let bits = bitcast<u32>(x);
   let m = (bits & 0x7fffffu) | 0x800000u;
-  let start = min(i32(bits >> 23u) - 120, 135);
-  let word = u32(start) >> 5u;
-  let s = u32(start) & 31u;
-  let rest = 31u - s;
-  let w0 = (table[word] << s) | ((table[word + 1u] >> rest) >> 1u);
-  let w1 = (table[word + 1u] << s) | ((table[word + 2u] >> rest) >> 1u);
-  let w2 = (table[word + 2u] << s) | ((table[word + 3u] >> rest) >> 1u);
-  let low = m * w1 + high_product(m, w2);
-  let carry = select(0u, 1u, low < m * w1);
-  let high = m * w0 + high_product(m, w1) + carry;
+  let start = (bits >> 23u) - 120u;
+  let t = two_over_pi(start >> 5u);
+  let s = start & 31u;
+  let w = (t.xyz << vec3<u32>(s)) | ((t.yzw >> vec3<u32>(31u - s)) >> vec3<u32>(1u));
+  let mid = m * w.y;
+  let low = mid + high_product(m, w.z);
+  let high = m * w.x + high_product(m, w.y) + select(0u, 1u, low < mid);
   let turn = (high << 2u) | (low >> 30u);
   let q = (high >> 30u) + (turn >> 31u);
   let r = (f32(bitcast<i32>(turn)) + f32(low << 2u) * pow2(-32)) * pow2(-32);

@@ -1,6 +1,9 @@
 import type { FileOps, FolderEntry, OpenFile } from "../../track/file_ops.ts";
 
-/** What an operation does instead of its work; "half" writes half of the bytes and then fails. */
+/**
+ * When an operation fails: before its work, after half of the bytes of a write, or after its work.
+ * Making a folder and opening a file either happen or fail, so "after" means "before" for them.
+ */
 export type Fault = "before" | "half" | "after";
 
 /** When an operation fails, and how. */
@@ -119,7 +122,7 @@ export class MemoryFiles implements FileOps {
     const still = plan?.lasting && this.log.length > plan.at && name === "write";
     if (!hit && !still) return work();
     if (plan.kind === "half") half();
-    if (plan.kind === "after") work();
+    if (plan.kind === "after" && name !== "makeFolder" && name !== "open") work();
     throw systemError("ENOSPC", "No space left on device (os error 28)");
   }
 }

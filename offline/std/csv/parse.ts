@@ -72,40 +72,54 @@ interface Row {
 function readRows(input: string, options: ParseOptions): Row[] {
   const text = input.replace(/^\ufeff/, "").replaceAll("\r\n", "\n").replace(/\r$/, "");
   try {
-    const records = parseSync(text, {
-      delimiter: options.separator ?? ",",
-      record_delimiter: "\n",
-      comment: options.comment ?? null,
-      comment_no_infix: true,
-      ltrim: options.trimLeadingSpace ?? false,
-      relax_quotes: options.lazyQuotes ?? false,
-      relax_column_count: true,
-      skip_empty_lines: true,
-      info: true,
-    }) as unknown as { record: string[]; info: { lines: number } }[];
-    return records.map(({ record, info }) => ({ fields: record, line: info.lines }));
+    return run(text, options, false).map(({ record, info }) => ({
+      fields: record,
+      line: info.lines,
+    }));
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    throw positioned(error, text);
+    throw positioned(text, options, error);
   }
 }
 
-// csv-parse counts lines and columns in its own way: the text up to its byte offset says both
-function positioned(error: CsvError, text: string): SyntaxError {
-  const details = error as unknown as { bytes?: number; lines?: number };
-  const before = new TextDecoder().decode(
-    new TextEncoder().encode(text).subarray(0, details.bytes),
-  );
-  const lastBreak = before.lastIndexOf("\n");
-  const line = details.lines ?? before.split("\n").length;
-  const column = [...before.slice(lastBreak + 1)].length + 1;
-  const reason = error.code === "CSV_QUOTE_NOT_CLOSED"
-    ? 'extraneous or missing " in quoted-field'
-    : error.code === "INVALID_OPENING_QUOTE"
-    ? 'bare " in non-quoted-field'
-    : error.message;
-  return new SyntaxError(`parse error on line ${line}, column ${column}: ${reason}`, {
-    cause: error,
+function run(
+  text: string,
+  options: ParseOptions,
+  raw: boolean,
+): { record: string[]; info: { lines: number } }[] {
+  return parseSync(text, {
+    delimiter: options.separator ?? ",",
+    record_delimiter: "\n",
+    comment: options.comment ?? null,
+    comment_no_infix: true,
+    ltrim: options.trimLeadingSpace ?? false,
+    relax_quotes: options.lazyQuotes ?? false,
+    relax_column_count: true,
+    skip_empty_lines: true,
+    info: true,
+    raw,
+  }) as unknown as { record: string[]; info: { lines: number } }[];
+}
+
+const reasons: Record<string, string> = {
+  CSV_QUOTE_NOT_CLOSED: 'extraneous or missing " in quoted-field',
+  CSV_INVALID_CLOSING_QUOTE: 'extraneous or missing " in quoted-field',
+  INVALID_OPENING_QUOTE: 'bare " in non-quoted-field',
+};
+
+// Only with `raw` does the error carry the record's text up to the quote, and so the column
+function positioned(text: string, options: ParseOptions, cause: CsvError): SyntaxError {
+  let details = cause as CsvError & { raw?: string; lines?: number };
+  try {
+    run(text, options, true);
+  } catch (error) {
+    if (error instanceof CsvError) details = error;
+  }
+  const last = details.raw?.split("\n").at(-1) ?? "";
+  const column = [...last].length + (cause.code === "CSV_QUOTE_NOT_CLOSED" ? 1 : 0);
+  const reason = reasons[cause.code] ?? cause.message;
+  return new SyntaxError(`parse error on line ${details.lines}, column ${column}: ${reason}`, {
+    cause,
   });
 }
 

@@ -6,7 +6,7 @@ import {
   type Loader,
   SupervisedStepOutput,
 } from "../../../core/engine/mod.ts";
-import { FakeDevice, FakeTensor } from "./fakes.ts";
+import { FakeDevice, type FakeTensor } from "./fakes.ts";
 
 function idle(device?: FakeDevice): Engine {
   const context = new Context({ model: null, device });

@@ -1,0 +1,116 @@
+/** Binds metrics to the events of an engine. */
+
+import type {
+  Callback,
+  EngineEvent,
+  EpochEndEvent,
+  Phase,
+  StepEndEvent,
+} from "../core/engine/mod.ts";
+import type { Metric } from "./metric.ts";
+
+/**
+ * Resets metrics when an epoch starts, updates them after each step, and writes their values into
+ * `state.metrics` when the epoch ends, also a partial one.
+ *
+ * Values of other writers stay. All metrics are read together, which waits for the device once.
+ *
+ * @example Accuracy and mean loss of an epoch
+ * ```ts
+ * import { Context, Engine, referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
+ * import { MeanLoss, MetricsCallback, MultiClassAccuracy } from "@legoml/legoml/metrics";
+ *
+ * const device = referenceDevice();
+ * const evaluator = new Engine(
+ *   (_engine, label: number) =>
+ *     new SupervisedStepOutput({
+ *       loss: tensor(label, { device }),
+ *       predictions: tensor([[1, 0]], { device }),
+ *       targets: tensor([label], { dtype: "i32", device }),
+ *     }),
+ *   new Context({ model: null, device }),
+ *   { callbacks: [new MetricsCallback([new MultiClassAccuracy(), new MeanLoss()])] },
+ * );
+ * const { metrics } = await evaluator.loop([0, 0, 0, 1]);
+ * console.assert(metrics.accuracy === 0.75 && metrics.loss === 0.25);
+ * ```
+ */
+export class MetricsCallback implements Callback {
+  /** How errors, plans and saved states call it. */
+  readonly name: string = "MetricsCallback";
+  /** First, so that every other handler finds the values. */
+  readonly phase: Phase = "metrics";
+  #metrics: readonly Metric[];
+
+  /**
+   * @param metrics what to keep up to date
+   * @throws {Error} if two of them give a value of the same name
+   */
+  constructor(metrics: readonly Metric[]) {
+    const seen = new Set<string>();
+    for (const key of metrics.flatMap((metric) => metric.keys)) {
+      if (seen.has(key)) {
+        throw new Error(
+          `Cannot use these metrics together: expected one value of each name, found two of ` +
+            `"${key}"; give one of them another name`,
+        );
+      }
+      seen.add(key);
+    }
+    this.#metrics = [...metrics];
+  }
+
+  /** The metrics, in the order given. */
+  get metrics(): readonly Metric[] {
+    return this.#metrics;
+  }
+
+  /** Reserves the names of the values. @throws {Error} if another callback writes one of them */
+  onEngineStart({ state }: EngineEvent): void {
+    state.claimMetrics(this, this.#metrics.flatMap((metric) => metric.keys));
+  }
+
+  /** Resets the metrics. */
+  onEpochStart(): void {
+    for (const metric of this.#metrics) metric.reset();
+  }
+
+  /** Updates the metrics. */
+  onStepEnd({ output }: StepEndEvent): void {
+    for (const metric of this.#metrics) metric.update(output);
+  }
+
+  /** Reads the metrics and writes their values. */
+  async onEpochEnd({ state }: EpochEndEvent): Promise<void> {
+    const values = await Promise.all(this.#metrics.map((metric) => metric.compute()));
+    for (const record of values) {
+      state.claimMetrics(this, Object.keys(record));
+      Object.assign(state.metrics, record);
+    }
+  }
+
+  /** The states of the metrics, by name of their first value. */
+  async state(): Promise<Record<string, unknown>> {
+    const states = await Promise.all(this.#metrics.map((metric) => metric.state()));
+    return Object.fromEntries(this.#metrics.map((metric, i) => [metric.keys[0], states[i]]));
+  }
+
+  /**
+   * Takes back what `state` gave.
+   *
+   * @throws {TypeError} if a metric's state is missing or of another kind
+   */
+  load(state: unknown): void {
+    const saved = (state ?? {}) as Record<string, unknown>;
+    const here = this.#metrics.map((metric) => metric.keys[0]);
+    const there = Object.keys(saved);
+    if ([...here].sort().join() !== there.sort().join()) {
+      throw new TypeError(
+        `Cannot load metrics: expected states of ${here.join(", ") || "none"}, found ${
+          there.join(", ") || "none"
+        }`,
+      );
+    }
+    for (const metric of this.#metrics) metric.load(saved[metric.keys[0]]);
+  }
+}
