@@ -57,3 +57,4 @@ export {
   type Pair,
 } from "./tensor/conv2d.ts";
 export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";
+export * from "./engine/mod.ts";

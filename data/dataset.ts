@@ -7,6 +7,8 @@ import { permutation } from "./order.ts";
 export interface Dataset<Item> {
   /** Number of items. */
   readonly length: number;
+  /** What images are normalised with by default. */
+  readonly normalization?: Normalization;
   /**
    * One item.
    *
@@ -98,6 +100,11 @@ export class Subset<Item> implements Dataset<Item> {
   /** Number of items. */
   get length(): number {
     return this.#indices.length;
+  }
+
+  /** What images are normalised with by default: that of the whole data set. */
+  get normalization(): Normalization | undefined {
+    return this.#dataset.normalization;
   }
 
   /**

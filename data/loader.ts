@@ -4,7 +4,7 @@ import type { Device } from "../core/mod.ts";
 import type { ClassificationBatch, Collate } from "./batch.ts";
 import { classificationCollate } from "./batch.ts";
 import { checkCount } from "./checks.ts";
-import type { Dataset, LabelledItem, Normalization } from "./dataset.ts";
+import type { Dataset, LabelledItem } from "./dataset.ts";
 import { order } from "./order.ts";
 
 /** Options of {@linkcode DataLoader}. */
@@ -281,8 +281,10 @@ function defaultCollate<Item, Batch>(dataset: Dataset<Item>): Collate<Item, Batc
         "pass collate",
     );
   }
-  const { normalization } = dataset as { normalization?: Normalization };
-  return classificationCollate({ normalization }) as unknown as Collate<Item, Batch>;
+  return classificationCollate({ normalization: dataset.normalization }) as unknown as Collate<
+    Item,
+    Batch
+  >;
 }
 
 function isLabelled(item: unknown): item is LabelledItem {

@@ -6,27 +6,22 @@
  * whole header before any tensor is touched, and refuses what does not fit exactly.
  */
 
-/** Bytes of an element of each element type, in the order in which a file stores the types. */
-const ELEMENT_BYTES = {
-  U64: 8,
-  I64: 8,
-  F64: 8,
-  F32: 4,
-  U32: 4,
-  I32: 4,
-  BF16: 2,
-  F16: 2,
-  U16: 2,
-  I16: 2,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-} as const;
-
 /** An element type, as the format names it. */
-export type SafetensorsDType = keyof typeof ELEMENT_BYTES;
+export type SafetensorsDType =
+  | "U64"
+  | "I64"
+  | "F64"
+  | "F32"
+  | "U32"
+  | "I32"
+  | "BF16"
+  | "F16"
+  | "U16"
+  | "I16"
+  | "I8"
+  | "U8"
+  | "BOOL";
 
-const TYPE_ORDER = Object.keys(ELEMENT_BYTES) as SafetensorsDType[];
 const MAX_HEADER_BYTES = 100_000_000;
 const MAX_TENSORS = 100_000;
 const METADATA_KEY = "__metadata__";
@@ -63,24 +58,29 @@ export type SafetensorsArray =
   | Uint8Array
   | Int8Array;
 
-const VIEWS: { readonly [K in SafetensorsDType]: (bytes: ArrayBuffer) => SafetensorsArray } = {
-  U64: (bytes) => new BigUint64Array(bytes),
-  I64: (bytes) => new BigInt64Array(bytes),
-  F64: (bytes) => new Float64Array(bytes),
-  F32: (bytes) => new Float32Array(bytes),
-  U32: (bytes) => new Uint32Array(bytes),
-  I32: (bytes) => new Int32Array(bytes),
-  BF16: (bytes) => widenBfloat(new Uint16Array(bytes)),
-  F16: (bytes) => Float32Array.from(new Float16Array(bytes)),
-  U16: (bytes) => new Uint16Array(bytes),
-  I16: (bytes) => new Int16Array(bytes),
-  I8: (bytes) => new Int8Array(bytes),
-  U8: (bytes) => new Uint8Array(bytes),
-  BOOL: (bytes) => new Uint8Array(bytes),
+type ElementType = readonly [bytes: number, read: (buffer: ArrayBuffer) => SafetensorsArray];
+
+// in the order in which a file stores them
+const TYPES: { readonly [K in SafetensorsDType]: ElementType } = {
+  U64: [8, (buffer) => new BigUint64Array(buffer)],
+  I64: [8, (buffer) => new BigInt64Array(buffer)],
+  F64: [8, (buffer) => new Float64Array(buffer)],
+  F32: [4, (buffer) => new Float32Array(buffer)],
+  U32: [4, (buffer) => new Uint32Array(buffer)],
+  I32: [4, (buffer) => new Int32Array(buffer)],
+  BF16: [2, (buffer) => widenBfloat(new Uint16Array(buffer))],
+  F16: [2, (buffer) => Float32Array.from(new Float16Array(buffer))],
+  U16: [2, (buffer) => new Uint16Array(buffer)],
+  I16: [2, (buffer) => new Int16Array(buffer)],
+  I8: [1, (buffer) => new Int8Array(buffer)],
+  U8: [1, (buffer) => new Uint8Array(buffer)],
+  BOOL: [1, (buffer) => new Uint8Array(buffer)],
 };
+const TYPE_ORDER = Object.keys(TYPES) as SafetensorsDType[];
 
 /** A safetensors file that does not follow the format. */
 export class SafetensorsError extends SyntaxError {
+  /** The name of the class. */
   override readonly name = "SafetensorsError";
 }
 
@@ -100,14 +100,15 @@ export class SafetensorsError extends SyntaxError {
  * @example Write and read back
  * ```ts
  * import { decodeSafetensors, encodeSafetensors } from "@legoml/legoml/data";
+ * import { assert } from "@std/assert";
  *
  * const weights = new Float32Array([1, 2, 3, 4]);
  * const file = encodeSafetensors({
  *   weight: { dtype: "F32", shape: [2, 2], bytes: new Uint8Array(weights.buffer) },
  * }, { format: "pt" });
  * const { tensors, metadata } = decodeSafetensors(file);
- * console.assert(tensors.get("weight")?.shape.join() === "2,2");
- * console.assert(metadata.get("format") === "pt");
+ * assert(tensors.get("weight")?.shape.join() === "2,2");
+ * assert(metadata.get("format") === "pt");
  * ```
  */
 export function encodeSafetensors(
@@ -181,7 +182,7 @@ export function decodeSafetensors(file: Uint8Array): SafetensorsFile {
  */
 export function safetensorsValues(entry: SafetensorsEntry): SafetensorsArray {
   // a copy, as an array must begin at a multiple of its element size
-  return VIEWS[entry.dtype](new Uint8Array(entry.bytes).buffer);
+  return TYPES[entry.dtype][1](new Uint8Array(entry.bytes).buffer);
 }
 
 // bfloat16 is the upper half of a float32
@@ -222,7 +223,7 @@ function checkEntry(name: string, { dtype, shape, bytes }: SafetensorsEntry): vo
   if (name === METADATA_KEY || name === "__proto__") {
     throw new RangeError(`${what}: expected a name that is not reserved`);
   }
-  if (!Object.hasOwn(ELEMENT_BYTES, dtype)) {
+  if (!Object.hasOwn(TYPES, dtype)) {
     throw new TypeError(
       `${what}: expected an element type among ${TYPE_ORDER.join(", ")}, found ${String(dtype)}`,
     );
@@ -247,7 +248,7 @@ function checkText(key: string, text: unknown): void {
 
 /** Bytes that a shape takes, or null when it has no size that numbers hold exactly. */
 function spanBytes(dtype: SafetensorsDType, shape: readonly number[]): number | null {
-  let bytes: number = ELEMENT_BYTES[dtype];
+  let [bytes] = TYPES[dtype];
   for (const size of shape) {
     if (!Number.isSafeInteger(size) || size < 0) return null;
     bytes *= size;
@@ -352,7 +353,7 @@ function readSpan(name: string, value: unknown): Span {
   const { dtype, shape, data_offsets: offsets, ...rest } = asObject(value, what);
   const [extra] = Object.keys(rest);
   if (extra !== undefined) refuse(`${what} has an unexpected field "${extra}"`);
-  if (typeof dtype !== "string" || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+  if (typeof dtype !== "string" || !Object.hasOwn(TYPES, dtype)) {
     refuse(`${what}: expected a dtype among ${TYPE_ORDER.join(", ")}, found ${shown(dtype)}`);
   }
   const sizes = readCounts(shape, `the shape of ${what}`);

@@ -88,7 +88,11 @@ export class MultiClassAccuracy implements Metric {
   readonly better = "up" as const;
   #labels = new RightLabels();
 
-  /** @param options the name of the value */
+  /**
+   * Makes the metric, without samples.
+   *
+   * @param options the name of the value
+   */
   constructor(options: MultiClassAccuracyOptions = {}) {
     this.name = options.name ?? "accuracy";
     this.keys = [this.name];
@@ -159,6 +163,8 @@ export class BinaryAccuracy implements Metric {
   #cut: number;
 
   /**
+   * Makes the metric, without samples.
+   *
    * @param options threshold, kind of the predictions, and name
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */

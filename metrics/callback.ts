@@ -43,6 +43,8 @@ export class MetricsCallback implements Callback {
   #metrics: readonly Metric[];
 
   /**
+   * Makes the callback.
+   *
    * @param metrics what to keep up to date
    * @throws {Error} if two of them give a value of the same name
    */

@@ -55,6 +55,8 @@ export class BinaryF1 implements Metric {
   #cut: number;
 
   /**
+   * Makes the metric, without samples.
+   *
    * @param options threshold, kind of the predictions, and name
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
@@ -148,6 +150,8 @@ export class MacroF1 implements Metric {
   #total = 0;
 
   /**
+   * Makes the metric, without samples.
+   *
    * @param options number of classes, and name
    * @throws {RangeError} if `numClasses` is no whole number from 1
    */

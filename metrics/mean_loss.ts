@@ -44,7 +44,11 @@ export class MeanLoss implements Metric {
   #sum = new DeviceSum(1);
   #weight = 0;
 
-  /** @param options the names of the value and of the tensor */
+  /**
+   * Makes the metric, without samples.
+   *
+   * @param options the names of the value and of the tensor
+   */
   constructor(options: MeanLossOptions = {}) {
     this.name = options.name ?? "loss";
     this.keys = [this.name];

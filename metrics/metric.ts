@@ -29,6 +29,7 @@ export interface Metric {
 
 /** A step output that lacks what a metric needs. */
 export class MetricInputError extends TypeError {
+  /** The name of the class. */
   override readonly name = "MetricInputError";
 }
 

@@ -153,7 +153,11 @@ export async function gradcheck(
       const output = fn(...inputs);
       const u = tensor(randomValues(output.size, 7), { device: reference, shape: output.shape });
       const wanted = inputs.filter((t) => t.requiresGrad);
-      const gradients = grad(output, wanted, { gradient: u, createGraph: true, materializeGrads: true });
+      const gradients = grad(output, wanted, {
+        gradient: u,
+        createGraph: true,
+        materializeGrads: true,
+      });
       return gradients.map((g, i) => {
         const w = tensor(randomValues(g.size, 17 + i), { device: reference, shape: g.shape });
         return g.mul(w).sum();
@@ -182,11 +186,16 @@ async function project(
       : wanted.map((t) => tensor(new Float64Array(t.size), { device: reference, shape: t.shape }));
     const directions = samples.map((s, i) => randomValues(s.data.length, 200 + seed * 10 + i));
     const shifted = (sign: number) =>
-      fn(...samples.map((s, i) =>
-        inputs[i].requiresGrad
-          ? place(reference, { ...s, data: Float64Array.from(s.data, (x, k) => x + sign * step * directions[i][k]) })
-          : inputs[i]
-      )).data();
+      fn(
+        ...samples.map((s, i) =>
+          inputs[i].requiresGrad
+            ? place(reference, {
+              ...s,
+              data: Float64Array.from(s.data, (x, k) => x + sign * step * directions[i][k]),
+            })
+            : inputs[i]
+        ),
+      ).data();
     const [plus, minus] = [await shifted(1), await shifted(-1)];
     let numeric = 0;
     for (let i = 0; i < u.length; i++) numeric += u[i] * (plus[i] - minus[i]) / (2 * step);
@@ -200,7 +209,9 @@ async function project(
     const error = Math.abs(numeric - analytic) / Math.max(1, Math.abs(numeric), Math.abs(analytic));
     if (!(error <= tolerance)) {
       throw new Error(
-        `${label}: numeric ${numeric} and analytic ${analytic} gradients differ by ${error.toExponential(2)}`,
+        `${label}: numeric ${numeric} and analytic ${analytic} gradients differ by ${
+          error.toExponential(2)
+        }`,
       );
     }
   }

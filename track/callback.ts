@@ -69,6 +69,7 @@ interface StepRecord {
  * ```ts
  * import { Context, Engine } from "@legoml/legoml/core";
  * import { readRun, run, TrackingCallback } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const folder = await run({ dir: await Deno.makeTempDir() }, async (session) => {
  *   const engine = new Engine(
@@ -81,8 +82,8 @@ interface StepRecord {
  *   return session.dir;
  * });
  * const { meta, scalars } = readRun(folder);
- * console.assert(meta.params.lr === 0.1);
- * console.assert(scalars.map((row) => row.key).join() === "step/error,step/error,train/accuracy");
+ * assert(meta.params.lr === 0.1);
+ * assert(scalars.map((row) => row.key).join() === "step/error,step/error,train/accuracy");
  * ```
  */
 export class TrackingCallback<
@@ -105,6 +106,8 @@ export class TrackingCallback<
   #start = 0;
 
   /**
+   * Makes a callback for one engine.
+   *
    * @param session the run to write into; who opened it closes it
    * @param options how often to record and to read, names, more values
    * @throws {RangeError} if `every` is no whole number from 1, or `readEveryMs` is below 0
@@ -284,9 +287,10 @@ function describePart(name: string, part: unknown): string {
 }
 
 function parameterCount(model: unknown): { parameters?: number } {
-  const { parameters } = (model ?? {}) as { parameters?: () => Iterable<{ shape: number[] }> };
-  if (typeof parameters !== "function") return {};
-  let count = 0;
-  for (const { shape } of parameters.call(model)) count += shape.reduce((a, b) => a * b, 1);
-  return { parameters: count };
+  const { parameters } = (model ?? {}) as { parameters?: unknown };
+  const all: unknown = typeof parameters === "function" ? parameters.call(model) : null;
+  if (typeof all !== "object" || all === null || !(Symbol.iterator in all)) return {};
+  const tensors = [...all as Iterable<unknown>].filter(isTensorLike);
+  const sizes = tensors.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+  return { parameters: sizes.reduce((a, b) => a + b, 0) };
 }

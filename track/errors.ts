@@ -16,6 +16,7 @@ export interface TrackErrorOptions {
  * The message says what was being done, to which path, and the system's reason.
  */
 export class TrackError extends Error {
+  /** The name of the class. */
   override readonly name = "TrackError";
   /** The file or folder at fault. */
   readonly path: string;
@@ -23,6 +24,8 @@ export class TrackError extends Error {
   readonly code: string | undefined;
 
   /**
+   * Makes the error.
+   *
    * @param message one sentence: what could not be done, to which path, why
    * @param options the path, the system's code and the cause
    */

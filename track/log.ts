@@ -25,11 +25,12 @@ export interface LoggingOptions {
  * @example Collect the records
  * ```ts
  * import { configureLogging, run } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const lines: string[] = [];
  * configureLogging({ write: (line) => lines.push(line) });
  * await run({ dir: await Deno.makeTempDir() }, () => {});
- * console.assert(lines.length === 2 && lines[1].includes("completed"));
+ * assert(lines.length === 2 && lines[1].includes("completed"));
  * ```
  */
 export function configureLogging(options: LoggingOptions = {}): void {

@@ -14,6 +14,7 @@
  * @example Record a run and read it back
  * ```ts
  * import { readRun, run } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
  * const folder = await run({ dir, name: "demo", config: { lr: 0.1 } }, (session) => {
@@ -24,8 +25,8 @@
  *   return session.dir;
  * });
  * const { meta, scalars } = readRun(folder);
- * console.assert(meta.status === "completed");
- * console.assert(scalars.map((row) => row.step).join() === "1,2,3");
+ * assert(meta.status === "completed");
+ * assert(scalars.map((row) => row.step).join() === "1,2,3");
  * ```
  *
  * @module

@@ -59,12 +59,13 @@ export interface RunListing {
  * @example The course of one value
  * ```ts
  * import { readScalars, run } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
  * await using session = await run({ dir });
  * for (const step of [1, 2, 3]) session.logScalars({ loss: 1 / step }, { step });
  * const rows = readScalars(`${session.dir}/logs/scalars.csv`);
- * console.assert(rows.map((row) => row.value).join() === [1, 1 / 2, 1 / 3].join());
+ * assert(rows.map((row) => row.value).join() === [1, 1 / 2, 1 / 3].join());
  * ```
  */
 export function readScalars(path: string, options: ReadOptions = {}): ScalarRow[] {

@@ -51,6 +51,7 @@ export interface RunOptions {
  * @example A run that closes itself
  * ```ts
  * import { readRun, run } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
  * let folder: string;
@@ -60,8 +61,8 @@ export interface RunOptions {
  *   folder = session.dir;
  * }
  * const { meta, scalars } = readRun(folder);
- * console.assert(meta.status === "completed" && meta.params.lr === 1e-3);
- * console.assert(scalars[0].key === "train/loss" && scalars[0].step === 10);
+ * assert(meta.status === "completed" && meta.params.lr === 1e-3);
+ * assert(scalars[0].key === "train/loss" && scalars[0].step === 10);
  * ```
  */
 export function run(options?: RunOptions): Promise<RunSession>;
@@ -80,14 +81,15 @@ export function run(options?: RunOptions): Promise<RunSession>;
  * @example The error of the function ends the run as failed
  * ```ts
  * import { listRuns, run } from "@legoml/legoml/track";
+ * import { assert } from "@std/assert";
  *
  * const dir = await Deno.makeTempDir();
  * const failing = run({ dir }, () => {
  *   throw new Error("no data");
  * });
- * await failing.catch((error) => console.assert(error.message === "no data"));
+ * await failing.catch((error) => assert(error.message === "no data"));
  * const [{ meta }] = listRuns(dir);
- * console.assert(meta?.status === "failed" && meta.error?.message === "no data");
+ * assert(meta?.status === "failed" && meta.error?.message === "no data");
  * ```
  */
 export function run<T>(

@@ -54,7 +54,11 @@ export class RunSession implements AsyncDisposable {
   #unwritable = false;
   #state: "open" | "closing" | "closed" = "open";
 
-  /** @param parts folder, record, file operations and clock */
+  /**
+   * Makes a session for a folder that `run` has made.
+   *
+   * @param parts folder, record, file operations and clock
+   */
   constructor(parts: SessionParts) {
     this.dir = parts.dir;
     this.#meta = parts.meta;
@@ -101,12 +105,13 @@ export class RunSession implements AsyncDisposable {
    * @example Log two values of a step
    * ```ts
    * import { readScalars, run } from "@legoml/legoml/track";
+   * import { assert } from "@std/assert";
    *
    * const dir = await Deno.makeTempDir();
    * await using session = await run({ dir });
    * session.logScalars({ loss: 0.5, accuracy: 0.9 }, { step: 1, split: "train" });
    * const rows = readScalars(`${session.dir}/logs/scalars.csv`);
-   * console.assert(rows[0].key === "train/loss" && rows[0].value === 0.5);
+   * assert(rows[0].key === "train/loss" && rows[0].value === 0.5);
    * ```
    */
   logScalars(scalars: Readonly<Record<string, number | null>>, options: ScalarOptions = {}): void {

@@ -219,7 +219,9 @@ export async function getDevice(options: DeviceOptions = {}): Promise<Device> {
     );
   }
   if (!(memoryBudget > 0)) {
-    throw new RangeError(`Cannot get a device with memoryBudget ${memoryBudget}: expected bytes above 0`);
+    throw new RangeError(
+      `Cannot get a device with memoryBudget ${memoryBudget}: expected bytes above 0`,
+    );
   }
   const key = kind === "auto" ? "webgpu" : kind;
   let device = opened.get(key);

@@ -19,7 +19,9 @@ export class FaultLatch {
     device.lost.then((info) => {
       if (this.#closed) return;
       this.latch(
-        new DeviceLostError(`The device was lost (${info.reason}): ${info.message}; ${this.#trail()}`),
+        new DeviceLostError(
+          `The device was lost (${info.reason}): ${info.message}; ${this.#trail()}`,
+        ),
       );
     });
   }

@@ -162,7 +162,10 @@ export class Pipelines {
     call.outputs.forEach((o, i) => add(o, bytesPerElement(kernel.outputs[i])));
     if (kernel.scalars.length > 0) {
       const size = Math.ceil(kernel.scalars.length / 4) * 16;
-      entries.push({ binding: entries.length, resource: { buffer: this.#uniforms, offset: 0, size } });
+      entries.push({
+        binding: entries.length,
+        resource: { buffer: this.#uniforms, offset: 0, size },
+      });
     }
     return this.#device.createBindGroup({ label: kernel.op, layout, entries });
   }

@@ -58,7 +58,11 @@ export class Context<
   /** Where the step runs, where that is known. */
   readonly device: D;
 
-  /** @param options the model, and optionally what trains it */
+  /**
+   * Gathers the objects.
+   *
+   * @param options the model, and optionally what trains it
+   */
   constructor(options: ContextOptions<M, P, L, S, G, D>) {
     this.model = options.model;
     this.optimizer = options.optimizer as P;

@@ -156,6 +156,8 @@ export interface Engine<
 /** How an engine is made; the output's type follows from what the step function returns. */
 export interface EngineConstructor {
   /**
+   * Makes an engine that waits for `loop`.
+   *
    * @param step called with the engine, a batch and the context
    * @param context model, optimizer and whatever else the step needs
    * @param options callbacks and a name
@@ -182,9 +184,7 @@ export interface EngineConstructor {
  *   model.weight += 0.5 * (x - model.weight);
  *   return { error: x - model.weight };
  * }, context);
- * trainer.on("epochEnd", ({ state }) => {
- *   console.log(`epoch ${state.epoch}: ${state.globalStep} steps`);
- * });
+ * trainer.on("stepEnd", ({ output }) => console.assert(output.get("error") < 1));
  * const state = await trainer.loop([1, 1, 1], { maxEpochs: 3 });
  * console.assert(state.globalStep === 9 && state.epoch === 3);
  * ```

@@ -31,7 +31,11 @@ export interface HandlerOptions {
 export class Subscription implements Disposable {
   #remove: (() => void) | undefined;
 
-  /** @param remove what takes the handler away */
+  /**
+   * Holds on to a handler.
+   *
+   * @param remove what takes the handler away
+   */
   constructor(remove: () => void) {
     this.#remove = remove;
   }

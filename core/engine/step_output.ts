@@ -14,15 +14,17 @@ export abstract class StepOutput {
   #fallback = 1;
 
   /**
+   * Holds named values.
+   *
    * @param values the named values; those that are `undefined` are left out
    * @param count number of samples; by default the first axis of the targets, predictions,
    * reconstructions, embeddings or inputs, whichever comes first, else that of the batch
-   * @throws {RangeError} if `count` is no finite number from 0
+   * @throws {RangeError} if `count` is no whole number from 0
    */
   constructor(values: Readonly<Record<string, unknown>>, count?: number) {
-    if (count !== undefined && !(Number.isFinite(count) && count >= 0)) {
+    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 0)) {
       throw new RangeError(
-        `Cannot make a step output: expected count to be a finite number from 0, found ${count}`,
+        `Cannot make a step output: expected count to be a whole number from 0, found ${count}`,
       );
     }
     this.#values = Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined));
@@ -118,6 +120,8 @@ export interface SupervisedFields<T extends TensorLike = TensorLike> {
  */
 export class SupervisedStepOutput<T extends TensorLike = TensorLike> extends StepOutput {
   /**
+   * Makes the output of one step.
+   *
    * @param fields loss, predictions, targets, metadata, and optionally the sample count
    * @throws {TypeError} if the loss is no tensor
    * @throws {RangeError} if the loss has more than one element
@@ -166,6 +170,8 @@ export interface UnsupervisedFields<T extends TensorLike = TensorLike> {
 /** The output of a step without targets, such as that of an autoencoder. */
 export class UnsupervisedStepOutput<T extends TensorLike = TensorLike> extends StepOutput {
   /**
+   * Makes the output of one step.
+   *
    * @param fields loss, reconstructions, embeddings, metadata, and optionally the sample count
    * @throws {TypeError} if the loss is no tensor
    * @throws {RangeError} if the loss has more than one element
@@ -204,8 +210,10 @@ export class UnsupervisedStepOutput<T extends TensorLike = TensorLike> extends S
  */
 export class DictStepOutput<D = unknown> extends StepOutput {
   /**
+   * Wraps a plain object.
+   *
    * @param values the plain object that the step returned
-   * @throws {RangeError} if `count` is there and no finite number from 0
+   * @throws {RangeError} if `count` is there and no whole number from 0
    */
   constructor(values: D) {
     const record = values as Readonly<Record<string, unknown>>;
@@ -245,7 +253,7 @@ export function toStepOutput(value: unknown, size?: number): StepOutput {
 export function batchSize(batch: unknown): number {
   if (typeof batch !== "object" || batch === null) return 1;
   const { size, inputs, targets } = batch as Record<string, unknown>;
-  if (typeof size === "number" && !isTensorLike(batch)) return size;
+  if (Number.isSafeInteger(size) && !isTensorLike(batch)) return size as number;
   const first = Array.isArray(batch) && isTensorLike(batch[0]) ? batch[0] : batch;
   return leadingSize(first) ?? leadingSize(inputs) ?? leadingSize(targets) ?? 1;
 }

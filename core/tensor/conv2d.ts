@@ -1,12 +1,19 @@
 /** Convolution and transposed convolution of images. Results lie channels last in memory. */
 
-import { type ConvParams, convKernel, convWeightKernel } from "../../kernels/conv2d.ts";
+import { convKernel, type ConvParams, convWeightKernel } from "../../kernels/conv2d.ts";
 import { directConvKernel, type DirectConvParams } from "../../kernels/conv2d_direct.ts";
 import { input } from "../../kernels/expr.ts";
 import type { Kernel } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
-import { denseOperand, isAligned, launchMap, launchMapInto, launchReduce, noScalars } from "./launch.ts";
+import {
+  denseOperand,
+  isAligned,
+  launchMap,
+  launchMapInto,
+  launchReduce,
+  noScalars,
+} from "./launch.ts";
 import { record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
@@ -66,7 +73,13 @@ function geometryOf(op: string, options: ConvOptions): Geometry {
   };
 }
 
-function checkImages(op: string, x: Tensor, weight: Tensor, channels: number, bias: Tensor | null): void {
+function checkImages(
+  op: string,
+  x: Tensor,
+  weight: Tensor,
+  channels: number,
+  bias: Tensor | null,
+): void {
   for (const t of [x, weight]) {
     if (t.dtype !== "f32" && t.dtype !== "f16") {
       throw new DTypeError(`Cannot ${op} a tensor of dtype ${t.dtype}: expected f32 or f16`);
@@ -74,7 +87,9 @@ function checkImages(op: string, x: Tensor, weight: Tensor, channels: number, bi
   }
   if (x.ndim !== 4 || weight.ndim !== 4 || x.shape[1] !== channels) {
     throw new ShapeError(
-      `Cannot ${op} ${showShape(x.shape)} with weight ${showShape(weight.shape)}: expected images ` +
+      `Cannot ${op} ${showShape(x.shape)} with weight ${
+        showShape(weight.shape)
+      }: expected images ` +
         `[N, ${channels}, H, W]`,
     );
   }
@@ -115,11 +130,15 @@ export function conv2d(
   );
   if (sizes.some((n) => n < 1)) {
     throw new ShapeError(
-      `Cannot convolve ${showShape(x.shape)} with a kernel of ${kh} × ${kw}: with padding [${padding}] ` +
+      `Cannot convolve ${
+        showShape(x.shape)
+      } with a kernel of ${kh} × ${kw}: with padding [${padding}] ` +
         `and dilation [${dilation}] the output would be ${sizes.join(" × ")}`,
     );
   }
-  if (x.dtype === "f16") return conv2d(x.to("f32"), weight.to("f32"), bias?.to("f32"), options).to("f16");
+  if (x.dtype === "f16") {
+    return conv2d(x.to("f32"), weight.to("f32"), bias?.to("f32"), options).to("f16");
+  }
   return forward(x, weight.to("f32"), bias, geometry, [sizes[0], sizes[1]]);
 }
 
@@ -150,7 +169,10 @@ export function convTranspose2d(
   );
   const out = weight.shape[1] * groups;
   const tooMuch = extra.some((n, d) => n >= Math.max(stride[d], dilation[d]));
-  if (weight.shape[0] % groups !== 0 || size.some((n) => n < 1) || tooMuch || (bias && bias.shape[0] !== out)) {
+  if (
+    weight.shape[0] % groups !== 0 || size.some((n) => n < 1) || tooMuch ||
+    (bias && bias.shape[0] !== out)
+  ) {
     throw new ShapeError(
       `Cannot ${op} ${showShape(x.shape)} with weight ${showShape(weight.shape)}, bias ${
         bias ? showShape(bias.shape) : "none"
@@ -174,7 +196,9 @@ function channelsLast(x: Tensor, pad: readonly [number, number]): Tensor {
   });
   if (pad[0] === 0 && pad[1] === 0) {
     if (nhwc.isContiguous && isAligned(nhwc)) return nhwc;
-    return launchMap("channels last", input(0), [nhwc], x.dtype, noScalars, x.device, { rowMajor: true });
+    return launchMap("channels last", input(0), [nhwc], x.dtype, noScalars, x.device, {
+      rowMajor: true,
+    });
   }
   const [n, h, w, c] = nhwc.shape;
   const size = [h + 2 * pad[0], w + 2 * pad[1]] as const;
@@ -216,7 +240,9 @@ function packedWeight(weight: Tensor, turned = false): Tensor {
   const w = turned ? weight.detach().flip([2, 3]) : weight.detach();
   const packed = w.permute(turned ? [2, 3, 0, 1] : [2, 3, 1, 0]);
   if (packed.isContiguous && isAligned(packed)) return packed;
-  return launchMap("pack weight", input(0), [packed], "f32", noScalars, w.device, { rowMajor: true });
+  return launchMap("pack weight", input(0), [packed], "f32", noScalars, w.device, {
+    rowMajor: true,
+  });
 }
 
 /** Runs a kernel whose result is an image [N, H, W, C] in memory, and gives it as [N, C, H, W]. */
@@ -238,7 +264,13 @@ function launchImage(
   return out;
 }
 
-function convParams(x: Tensor, outChannels: number, kernel: readonly [number, number], geometry: Geometry, output: readonly [number, number]): ConvParams {
+function convParams(
+  x: Tensor,
+  outChannels: number,
+  kernel: readonly [number, number],
+  geometry: Geometry,
+  output: readonly [number, number],
+): ConvParams {
   return {
     batch: x.shape[0],
     height: x.shape[1],
@@ -256,7 +288,11 @@ function convParams(x: Tensor, outChannels: number, kernel: readonly [number, nu
 function directParams(
   batch: number,
   channels: readonly [number, number],
-  sizes: { input: readonly [number, number]; output: readonly [number, number]; kernel: readonly [number, number] },
+  sizes: {
+    input: readonly [number, number];
+    output: readonly [number, number];
+    kernel: readonly [number, number];
+  },
   geometry: Geometry,
 ): DirectConvParams {
   return { batch, inChannels: channels[0], outChannels: channels[1], ...geometry, ...sizes };
@@ -308,7 +344,12 @@ function aligned(t: Tensor): Tensor {
 }
 
 /** Gradient of the input: the gradient of the output, spread by the stride, convolved with the turned weight. */
-function inputGradient(g: Tensor, weight: Tensor, geometry: Geometry, size: readonly [number, number]): Tensor {
+function inputGradient(
+  g: Tensor,
+  weight: Tensor,
+  geometry: Geometry,
+  size: readonly [number, number],
+): Tensor {
   const [, inPerGroup, kh, kw] = weight.shape;
   const channels = inPerGroup * geometry.groups;
   const shape = [g.shape[0], channels, size[0], size[1]];
@@ -344,7 +385,12 @@ function inputGradient(g: Tensor, weight: Tensor, geometry: Geometry, size: read
 const SLICE_PIXELS = 512;
 
 /** Gradient of the weight [out, in / groups, kh, kw], a view of memory in the order [kh, kw, in, out]. */
-function weightGradient(x: Tensor, g: Tensor, kernel: readonly [number, number], geometry: Geometry): Tensor {
+function weightGradient(
+  x: Tensor,
+  g: Tensor,
+  kernel: readonly [number, number],
+  geometry: Geometry,
+): Tensor {
   const { groups } = geometry;
   const [outChannels, inChannels] = [g.shape[1], x.shape[1]];
   const packed = [kernel[0], kernel[1], inChannels / groups, outChannels];
@@ -358,7 +404,11 @@ function weightGradient(x: Tensor, g: Tensor, kernel: readonly [number, number],
     const xp = channelsLast(x.detach(), groups > 1 ? [0, 0] : geometry.padding);
     const sizes = { input: spatial(x), output: spatial(g), kernel };
     const kernelOf = groups > 1
-      ? directConvKernel("weight", directParams(x.shape[0], [inChannels, outChannels], sizes, geometry), splits)
+      ? directConvKernel(
+        "weight",
+        directParams(x.shape[0], [inChannels, outChannels], sizes, geometry),
+        splits,
+      )
       : convWeightKernel(convParams(xp, outChannels, kernel, geometry, spatial(g)), splits);
     slices = empty(x.device, [splits, ...packed], "f32", kernelOf.op);
     x.device.record({
@@ -370,7 +420,15 @@ function weightGradient(x: Tensor, g: Tensor, kernel: readonly [number, number],
   }
   const sum = slices.shape[0] === 1 ? slices.reshape(packed) : launchReduce(
     "conv2d weight gradient",
-    { fold: "sum", expr: input(0), post: null, dtype: "f32", partial: "f32", shape: slices.shape, axes: [0] },
+    {
+      fold: "sum",
+      expr: input(0),
+      post: null,
+      dtype: "f32",
+      partial: "f32",
+      shape: slices.shape,
+      axes: [0],
+    },
     [slices],
     noScalars,
   );

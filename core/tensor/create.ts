@@ -53,7 +53,9 @@ export function tensor(data: TensorData, options: DataOptions = {}): Tensor {
   const shape = checkShape("tensor", options.shape ?? host.shape);
   if (sizeOf(shape) !== host.values.length) {
     throw new ShapeError(
-      `Cannot make a tensor of shape ${showShape(shape)}: expected ${sizeOf(shape)} values, found ${host.values.length}`,
+      `Cannot make a tensor of shape ${showShape(shape)}: expected ${
+        sizeOf(shape)
+      } values, found ${host.values.length}`,
     );
   }
   const dtype = options.dtype ?? host.dtype;
@@ -70,7 +72,9 @@ function fromHost(device: Device, values: ArrayLike<number>, shape: Shape, dtype
     return half;
   }
   const out = empty(device, shape, dtype, "tensor");
-  if (out.size > 0) device.backend.write(out.storage.buffer, 0, dtype, hostArray(values, dtype, device));
+  if (out.size > 0) {
+    device.backend.write(out.storage.buffer, 0, dtype, hostArray(values, dtype, device));
+  }
   return out;
 }
 
@@ -84,7 +88,9 @@ function hostArray(values: ArrayLike<number>, dtype: DType, device: Device): Hos
     case "bool":
       return Uint8Array.from(values, (v) => v ? 1 : 0);
     default:
-      if (device.kind === "reference") return values instanceof Float64Array ? values : Float64Array.from(values);
+      if (device.kind === "reference") {
+        return values instanceof Float64Array ? values : Float64Array.from(values);
+      }
       return values instanceof Float32Array ? values : Float32Array.from(values);
   }
 }
@@ -104,9 +110,9 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: number[]
     if (d < shape.length) {
       if (!Array.isArray(value) || value.length !== shape[d]) {
         throw new ShapeError(
-          `Cannot make a tensor of ragged arrays: expected ${shape[d]} elements along axis ${d}, found ${
-            Array.isArray(value) ? value.length : "a number"
-          }`,
+          `Cannot make a tensor of ragged arrays: expected ${
+            shape[d]
+          } elements along axis ${d}, found ${Array.isArray(value) ? value.length : "a number"}`,
         );
       }
       for (const inner of value) visit(inner, d + 1);
@@ -127,7 +133,9 @@ function flatten(data: TensorData): { values: ArrayLike<number>; shape: number[]
 export function checkShape(op: string, shape: Shape): Shape {
   if (!Array.isArray(shape) || shape.some((n) => !Number.isInteger(n) || n < 0)) {
     throw new ShapeError(
-      `Cannot make a ${op} of shape ${JSON.stringify(shape)}: expected an array of integers of at least 0`,
+      `Cannot make a ${op} of shape ${
+        JSON.stringify(shape)
+      }: expected an array of integers of at least 0`,
     );
   }
   return [...shape];
@@ -177,7 +185,12 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
 }
 
 /** `count` numbers from `start` to `stop`, both included, evenly spaced. */
-export function linspace(start: number, stop: number, count: number, options: TensorOptions = {}): Tensor {
+export function linspace(
+  start: number,
+  stop: number,
+  count: number,
+  options: TensorOptions = {},
+): Tensor {
   if (!Number.isInteger(count) || count < 0) {
     throw new RangeError(`Cannot make ${count} numbers: expected an integer of at least 0`);
   }

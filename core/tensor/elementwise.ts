@@ -1,7 +1,13 @@
 /** The rows of the elementwise table as ops on tensors and numbers. */
 
 import { apply, cast, type Expr, input, scalar } from "../../kernels/expr.ts";
-import { type BinaryName, type OpName, table, type TernaryName, type UnaryName } from "../../kernels/table.ts";
+import {
+  type BinaryName,
+  type OpName,
+  table,
+  type TernaryName,
+  type UnaryName,
+} from "../../kernels/table.ts";
 import { isFloat, type ScalarType } from "../../kernels/types.ts";
 import { DTypeError } from "../errors.ts";
 import { map } from "./map.ts";
@@ -27,7 +33,9 @@ export function elementwise(op: OpName, ...operands: readonly Operand[]): Tensor
     types.push(type);
     return scalar(values.length - 1, type);
   });
-  if (table[op].kind === "select" && typeof operands[0] === "number") args[0] = cast(args[0], "bool");
+  if (table[op].kind === "select" && typeof operands[0] === "number") {
+    args[0] = cast(args[0], "bool");
+  }
   return map(op, apply(op, ...args), tensors, { scalars: { values, types } });
 }
 
@@ -38,7 +46,9 @@ function checkOperands(op: OpName, tensors: readonly Tensor[]): void {
     }
     if (t.device !== tensors[0].device) {
       throw new TypeError(
-        `Cannot ${op} tensors of different devices: found ${tensors[0].device.kind} and ${t.device.kind}`,
+        `Cannot ${op} tensors of different devices: found ${
+          tensors[0].device.kind
+        } and ${t.device.kind}`,
       );
     }
   }
@@ -58,4 +68,6 @@ export type UnaryMethods = { readonly [K in UnaryName]: () => Tensor };
 export type BinaryMethods = { readonly [K in BinaryName]: (other: Operand) => Tensor };
 
 /** Methods of the rows with three arguments; for `where` the tensor is the condition. */
-export type TernaryMethods = { readonly [K in TernaryName]: (second: Operand, third: Operand) => Tensor };
+export type TernaryMethods = {
+  readonly [K in TernaryName]: (second: Operand, third: Operand) => Tensor;
+};

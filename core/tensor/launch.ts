@@ -3,7 +3,7 @@
 import type { Device } from "../backend/device.ts";
 import type { Expr } from "../../kernels/expr.ts";
 import { mapKernel, type StridedOperand } from "../../kernels/map.ts";
-import { type ReduceOp, reduceKernel } from "../../kernels/reduce.ts";
+import { reduceKernel, type ReduceOp } from "../../kernels/reduce.ts";
 import {
   type DType,
   type Kernel,
@@ -240,7 +240,12 @@ const LONG = 512;
 const FEW = 4096;
 
 /** Launches a reduction; the result has the axes that remain. The inputs must not be empty. */
-export function launchReduce(op: string, spec: ReduceSpec, inputs: readonly Tensor[], scalars: Scalars): Tensor {
+export function launchReduce(
+  op: string,
+  spec: ReduceSpec,
+  inputs: readonly Tensor[],
+  scalars: Scalars,
+): Tensor {
   const { shape, axes } = spec;
   const kept = shape.map((_, d) => d).filter((d) => !axes.includes(d));
   const outputs = kept.reduce((n, d) => n * shape[d], 1);
@@ -250,7 +255,13 @@ export function launchReduce(op: string, spec: ReduceSpec, inputs: readonly Tens
     ? Math.min(longest, Math.ceil(length / LONG * 4), Math.ceil(FEW / outputs))
     : 1;
   if (splits === 1) return reduceOnce(op, spec, inputs, scalars, 1);
-  const slices = reduceOnce(op, { ...spec, post: null, dtype: spec.partial }, inputs, scalars, splits);
+  const slices = reduceOnce(
+    op,
+    { ...spec, post: null, dtype: spec.partial },
+    inputs,
+    scalars,
+    splits,
+  );
   const rest: ReduceSpec = {
     ...spec,
     expr: identityExpr,

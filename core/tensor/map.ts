@@ -53,7 +53,9 @@ export function map(
   return record(op, out, inputs, (g) => {
     const values = [...inputs, g, out];
     return exprGradients(expr, inputs, input(inputs.length), inputs.length + 1)
-      .map((e, i) => e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null);
+      .map((e, i) =>
+        e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
+      );
   }, usesOutput(expr, inputs) ? [...saved, out] : saved);
 }
 
@@ -71,7 +73,9 @@ function formulasOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number): 
   if (known === undefined) {
     const formulas = differentiate(expr, types, g)
       // What the rules say of the result is read from the result instead of computed again.
-      .map((e) => e && (y < 0 ? e : substitute(e, (s) => s.key === expr.key ? input(y) : undefined)));
+      .map((e) =>
+        e && (y < 0 ? e : substitute(e, (s) => s.key === expr.key ? input(y) : undefined))
+      );
     known = { formulas, usesOutput: formulas.some((e) => e && inputsOf(e).includes(y)) };
     derived.set(key, known);
   }
@@ -102,8 +106,10 @@ export function sumOnto(
 ): Tensor {
   const used = inputsOf(expr);
   const inputs = used.map((n) => values[n]);
-  const compact = substitute(expr, (e) =>
-    e.kind === "input" ? input(used.indexOf(e.index)) : undefined);
+  const compact = substitute(
+    expr,
+    (e) => e.kind === "input" ? input(used.indexOf(e.index)) : undefined,
+  );
   const shape = broadcastShapes(op, inputs.map((t) => t.shape));
   const lead = shape.length - target.shape.length;
   const axes = shape.map((_, d) => d)
@@ -134,7 +140,12 @@ export function sumOf(
 ): Tensor {
   const shape = broadcastShapes(op, inputs.map((t) => t.shape));
   const type = dtypeOf(expr, inputs.map((t) => t.dtype));
-  const out = reduceOrFill(op, { fold: "sum", expr, post, dtype: type, partial: type, shape, axes }, inputs, scalars);
+  const out = reduceOrFill(
+    op,
+    { fold: "sum", expr, post, dtype: type, partial: type, shape, axes },
+    inputs,
+    scalars,
+  );
   if (!inputs.some((t) => t.requiresGrad)) return out;
   return record(op, out, inputs, (g) => {
     const spread = g.reshape(shape.map((n, d) => axes.includes(d) ? 1 : n));
@@ -143,7 +154,9 @@ export function sumOf(
       : substitute(post, (e) => e.kind === "input" ? input(inputs.length) : undefined);
     const values = [...inputs, spread.expand(shape)];
     return exprGradients(expr, inputs, share, -1)
-      .map((e, i) => e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null);
+      .map((e, i) =>
+        e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
+      );
   }, inputs);
 }
 

@@ -19,7 +19,9 @@ function check(op: string, a: Tensor, b: Tensor): void {
   for (const t of [a, b]) {
     if (t.dtype !== "f32" && t.dtype !== "f16") {
       throw new DTypeError(
-        `Cannot ${op} ${a.dtype} ${showShape(a.shape)} by ${b.dtype} ${showShape(b.shape)}: expected f32 or f16`,
+        `Cannot ${op} ${a.dtype} ${showShape(a.shape)} by ${b.dtype} ${
+          showShape(b.shape)
+        }: expected f32 or f16`,
       );
     }
   }
@@ -37,7 +39,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   check("matmul", a, b);
   if (a.ndim === 0 || b.ndim === 0) {
     throw new ShapeError(
-      `Cannot matmul ${showShape(a.shape)} by ${showShape(b.shape)}: expected at least one axis each`,
+      `Cannot matmul ${showShape(a.shape)} by ${
+        showShape(b.shape)
+      }: expected at least one axis each`,
     );
   }
   if (a.ndim === 1) return matmul(a.unsqueeze(0), b).squeeze(b.ndim === 1 ? 0 : -2);
@@ -48,7 +52,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
         `found ${a.shape.at(-1)} and ${b.shape.at(-2)}`,
     );
   }
-  if (a.dtype === "f16" && b.dtype === "f16") return product(a.to("f32"), b.to("f32"), null).to("f16");
+  if (a.dtype === "f16" && b.dtype === "f16") {
+    return product(a.to("f32"), b.to("f32"), null).to("f16");
+  }
   return product(a.to("f32"), b.to("f32"), null);
 }
 
@@ -82,7 +88,9 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): T
 export function dot(a: Tensor, b: Tensor): Tensor {
   if (a.ndim !== 1 || b.ndim !== 1 || a.shape[0] !== b.shape[0]) {
     throw new ShapeError(
-      `Cannot dot ${showShape(a.shape)} and ${showShape(b.shape)}: expected two vectors of equal length`,
+      `Cannot dot ${showShape(a.shape)} and ${
+        showShape(b.shape)
+      }: expected two vectors of equal length`,
     );
   }
   return a.mul(b).sum();
@@ -92,7 +100,9 @@ export function dot(a: Tensor, b: Tensor): Tensor {
 export function outer(a: Tensor, b: Tensor): Tensor {
   if (a.ndim !== 1 || b.ndim !== 1) {
     throw new ShapeError(
-      `Cannot take the outer product of ${showShape(a.shape)} and ${showShape(b.shape)}: expected two vectors`,
+      `Cannot take the outer product of ${showShape(a.shape)} and ${
+        showShape(b.shape)
+      }: expected two vectors`,
     );
   }
   return a.unsqueeze(1).mul(b.unsqueeze(0));
@@ -179,7 +189,15 @@ function launchProduct(
   if (splits === 1) return out;
   const sum = launchReduce(
     "matmul",
-    { fold: "sum", expr: input(0), post: null, dtype: "f32", partial: "f32", shape: full, axes: [0] },
+    {
+      fold: "sum",
+      expr: input(0),
+      post: null,
+      dtype: "f32",
+      partial: "f32",
+      shape: full,
+      axes: [0],
+    },
     [out],
     noScalars,
   );

@@ -33,7 +33,9 @@ function statistics(x: Tensor, axes: readonly number[]): { mean: Tensor; varianc
 function center(x: Tensor, mean: Tensor, variance: Tensor, eps: number): Tensor {
   const scale = apply("rsqrt", add(input(2), scalar(0, "f32")));
   const expr = mul(sub(input(0), input(1)), scale);
-  return map("standardize", expr, [x, mean, variance], { scalars: { values: [eps], types: ["f32"] } });
+  return map("standardize", expr, [x, mean, variance], {
+    scalars: { values: [eps], types: ["f32"] },
+  });
 }
 
 /**
@@ -76,7 +78,9 @@ function gradient(
   const count = axes.reduce((n, d) => n * x.shape[d], 1);
   const share = apply("div", input(0), constant(count));
   const m1 = sumOf("standardize backward", input(0), [g], axes, share).reshape(kept);
-  const m2 = sumOf("standardize backward", mul(input(0), input(1)), [g, y], axes, share).reshape(kept);
+  const m2 = sumOf("standardize backward", mul(input(0), input(1)), [g, y], axes, share).reshape(
+    kept,
+  );
   const inner = sub(sub(input(0), input(2)), mul(input(1), input(3)));
   const expr = mul(inner, apply("rsqrt", add(input(4), scalar(0, "f32"))));
   return map("standardize backward", expr, [g, y, m1, m2, v], {

@@ -52,7 +52,9 @@ export class Key {
   /** @param seed an integer from 0 to 2^53 - 1 @throws {RangeError} if it is none */
   constructor(seed: number) {
     if (!Number.isSafeInteger(seed) || seed < 0) {
-      throw new RangeError(`Cannot make a key of seed ${seed}: expected an integer from 0 to 2^53 - 1`);
+      throw new RangeError(
+        `Cannot make a key of seed ${seed}: expected an integer from 0 to 2^53 - 1`,
+      );
     }
     this.k0 = seed >>> 0;
     this.k1 = Math.floor(seed / 2 ** 32);

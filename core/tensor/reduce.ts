@@ -30,7 +30,9 @@ function shaped(t: Tensor, out: Tensor, axes: readonly number[], keepdim = false
 
 function needFloat(op: string, t: Tensor): void {
   if (!isFloat(t.dtype)) {
-    throw new DTypeError(`Cannot take the ${op} of a tensor of dtype ${t.dtype}: expected f32 or f16`);
+    throw new DTypeError(
+      `Cannot take the ${op} of a tensor of dtype ${t.dtype}: expected f32 or f16`,
+    );
   }
 }
 
@@ -82,8 +84,22 @@ export function min(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tens
   return extreme("min", t, dim, keepdim);
 }
 
-function foldPlain(fold: ReduceOp, t: Tensor, axes: readonly number[], expr: Expr, type: DType): Tensor {
-  return reduceOrFill(fold, { fold, expr, post: null, dtype: type, partial: type, shape: t.shape, axes }, [t]);
+function foldPlain(
+  fold: ReduceOp,
+  t: Tensor,
+  axes: readonly number[],
+  expr: Expr,
+  type: DType,
+): Tensor {
+  return reduceOrFill(fold, {
+    fold,
+    expr,
+    post: null,
+    dtype: type,
+    partial: type,
+    shape: t.shape,
+    axes,
+  }, [t]);
 }
 
 /** Product; its gradient is right also where there are zeros. */
@@ -130,8 +146,13 @@ export function variance(t: Tensor, dim?: Dim, options: VarianceOptions = {}): T
   const square = apply("square", apply("sub", input(0), input(1)));
   const divisor = Math.max(0, count(t, axes) - correction);
   const post = apply("div", input(0), constant(divisor));
-  return shaped(t, sumOf("var", square, [t, center], axes, divisor > 0 ? post : null)
-    .mul(divisor > 0 ? 1 : NaN), axes, keepdim);
+  return shaped(
+    t,
+    sumOf("var", square, [t, center], axes, divisor > 0 ? post : null)
+      .mul(divisor > 0 ? 1 : NaN),
+    axes,
+    keepdim,
+  );
 }
 
 /** Standard deviation, the root of the variance. */

@@ -29,7 +29,10 @@ export function memoryOrder(shape: Shape, strides: readonly number[]): number[] 
   const axes = shape.map((_, d) => d);
   const single = axes.filter((d) => shape[d] === 1);
   const others = axes.filter((d) => shape[d] !== 1);
-  return [...single, ...others.sort((a, b) => Math.abs(strides[b]) - Math.abs(strides[a]) || a - b)];
+  return [
+    ...single,
+    ...others.sort((a, b) => Math.abs(strides[b]) - Math.abs(strides[a]) || a - b),
+  ];
 }
 
 /** True where the elements fill a range without gaps, in whatever order of axes. */
@@ -83,7 +86,9 @@ export function broadcastStrides(shape: Shape, strides: readonly number[], to: S
 export function axisOf(op: string, dim: number, rank: number): number {
   if (!Number.isInteger(dim) || dim < -rank || dim >= rank) {
     throw new ShapeError(
-      `Cannot ${op} along dim ${dim}: expected an integer from ${-rank} to ${rank - 1} for ${rank} axes`,
+      `Cannot ${op} along dim ${dim}: expected an integer from ${-rank} to ${
+        rank - 1
+      } for ${rank} axes`,
     );
   }
   return dim < 0 ? dim + rank : dim;
@@ -117,7 +122,9 @@ export function resolveShape(from: Shape, to: readonly number[]): number[] {
     to.lastIndexOf(-1) === open && !(open >= 0 && known === 0);
   if (!valid) {
     throw new ShapeError(
-      `Cannot reshape ${showShape(from)} to ${showShape(to)}: expected sizes with the product ${size}`,
+      `Cannot reshape ${showShape(from)} to ${
+        showShape(to)
+      }: expected sizes with the product ${size}`,
     );
   }
   return shape;

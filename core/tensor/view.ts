@@ -29,7 +29,9 @@ function view(t: Tensor, spec: Partial<ViewSpec>): Tensor {
 /** The same elements in row-major order; the tensor itself where they already are. */
 export function contiguous(t: Tensor): Tensor {
   if (t.isContiguous) return t;
-  const out = launchMap("contiguous", input(0), [t], t.dtype, noScalars, t.device, { rowMajor: true });
+  const out = launchMap("contiguous", input(0), [t], t.dtype, noScalars, t.device, {
+    rowMajor: true,
+  });
   return record("contiguous", out, [t], (g) => [g]);
 }
 
@@ -57,7 +59,9 @@ export function flatten(t: Tensor, startDim = 0, endDim = -1): Tensor {
   const from = axisOf("flatten", startDim, t.ndim);
   const until = axisOf("flatten", endDim, t.ndim);
   if (until < from) {
-    throw new ShapeError(`Cannot flatten dims ${startDim} to ${endDim}: the first lies behind the last`);
+    throw new ShapeError(
+      `Cannot flatten dims ${startDim} to ${endDim}: the first lies behind the last`,
+    );
   }
   const merged = sizeOf(t.shape.slice(from, until + 1));
   return reshape(t, [...t.shape.slice(0, from), merged, ...t.shape.slice(until + 1)]);
@@ -98,8 +102,12 @@ export function expand(t: Tensor, shape: Shape): Tensor {
   }
   const strides = broadcastStrides(t.shape, t.strides, full);
   return record("expand", view(t, { shape: full, strides }), [t], (g) => {
-    const axes = full.map((_, d) => d).filter((d) => d < lead || (t.shape[d - lead] === 1 && full[d] !== 1));
-    return [axes.length === 0 ? g : reshape(sumOf("expand backward", input(0), [g], axes), t.shape)];
+    const axes = full.map((_, d) => d).filter((d) =>
+      d < lead || (t.shape[d - lead] === 1 && full[d] !== 1)
+    );
+    return [
+      axes.length === 0 ? g : reshape(sumOf("expand backward", input(0), [g], axes), t.shape),
+    ];
   });
 }
 
@@ -110,7 +118,9 @@ export function squeeze(t: Tensor, dim?: number | readonly number[]): Tensor {
   const wrong = axes.find((d) => t.shape[d] !== 1);
   if (wrong !== undefined) {
     throw new ShapeError(
-      `Cannot squeeze dim ${wrong} of ${showShape(t.shape)}: expected size 1, found ${t.shape[wrong]}`,
+      `Cannot squeeze dim ${wrong} of ${showShape(t.shape)}: expected size 1, found ${
+        t.shape[wrong]
+      }`,
     );
   }
   return reshape(t, t.shape.filter((_, d) => !axes.includes(d)));
@@ -141,7 +151,9 @@ function windowOf(t: Tensor, ranges: readonly (SliceRange | number | null)[]): W
     const { start = 0, stop = n, step = 1 } = typeof range === "number"
       ? { start: indexIn(range, n), stop: indexIn(range, n) + 1 }
       : range;
-    if (!Number.isInteger(step) || step < 1 || !Number.isInteger(start) || !Number.isInteger(stop)) {
+    if (
+      !Number.isInteger(step) || step < 1 || !Number.isInteger(start) || !Number.isInteger(stop)
+    ) {
       throw new RangeError(
         `Cannot slice axis ${d} as ${start}:${stop}:${step}: expected integers with a step of at least 1`,
       );
@@ -226,12 +238,18 @@ export function pad(t: Tensor, padding: readonly (readonly [number, number])[], 
     padding.every(([a, b]) => Number.isInteger(a) && Number.isInteger(b) && a >= 0 && b >= 0);
   if (!valid) {
     throw new ShapeError(
-      `Cannot pad ${showShape(t.shape)} by ${JSON.stringify(padding)}: expected [before, after] of at ` +
+      `Cannot pad ${showShape(t.shape)} by ${
+        JSON.stringify(padding)
+      }: expected [before, after] of at ` +
         `least 0 for each of its ${t.ndim} axes`,
     );
   }
   const shape = t.shape.map((n, d) => n + padding[d][0] + padding[d][1]);
-  return embed(t, shape, { shape: [...t.shape], starts: padding.map(([a]) => a), steps: t.shape.map(() => 1) }, value);
+  return embed(t, shape, {
+    shape: [...t.shape],
+    starts: padding.map(([a]) => a),
+    steps: t.shape.map(() => 1),
+  }, value);
 }
 
 /** Tensors of equal shape but for one axis, behind each other along it. */
@@ -241,10 +259,13 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   const axis = axisOf("concat", dim, first.ndim);
   let total = 0;
   for (const t of tensors) {
-    const fits = t.ndim === first.ndim && t.shape.every((n, d) => d === axis || n === first.shape[d]);
+    const fits = t.ndim === first.ndim &&
+      t.shape.every((n, d) => d === axis || n === first.shape[d]);
     if (!fits || t.dtype !== first.dtype) {
       throw new ShapeError(
-        `Cannot concat ${tensors.map((x) => `${x.dtype} ${showShape(x.shape)}`).join(" and ")} along ` +
+        `Cannot concat ${
+          tensors.map((x) => `${x.dtype} ${showShape(x.shape)}`).join(" and ")
+        } along ` +
           `dim ${dim}: shapes may differ there only, and dtypes must be equal`,
       );
     }
@@ -266,8 +287,12 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
     target.dispose();
     at += t.shape[axis];
   }
-  return record("concat", out, tensors, (g) =>
-    tensors.map((t, i) => narrow(g, axis, starts[i], t.shape[axis])));
+  return record(
+    "concat",
+    out,
+    tensors,
+    (g) => tensors.map((t, i) => narrow(g, axis, starts[i], t.shape[axis])),
+  );
 }
 
 /** Tensors of equal shape along a new axis. */
@@ -283,10 +308,15 @@ export function split(t: Tensor, sizes: number | readonly number[], dim = 0): Te
     throw new RangeError(`Cannot split into pieces of ${sizes}: expected an integer of at least 1`);
   }
   const list = typeof sizes === "number"
-    ? Array.from({ length: Math.max(1, Math.ceil(n / sizes)) }, (_, i) => Math.min(sizes, n - i * sizes))
+    ? Array.from(
+      { length: Math.max(1, Math.ceil(n / sizes)) },
+      (_, i) => Math.min(sizes, n - i * sizes),
+    )
     : sizes;
   if (list.reduce((a, b) => a + b, 0) !== n) {
-    throw new ShapeError(`Cannot split axis ${axis} of size ${n} into [${list}]: expected the sum ${n}`);
+    throw new ShapeError(
+      `Cannot split axis ${axis} of size ${n} into [${list}]: expected the sum ${n}`,
+    );
   }
   let at = 0;
   return list.map((size) => narrow(t, axis, (at += size) - size, size));
@@ -296,7 +326,9 @@ export function split(t: Tensor, sizes: number | readonly number[], dim = 0): Te
 export function repeat(t: Tensor, counts: readonly number[]): Tensor {
   if (counts.length < t.ndim || counts.some((n) => !Number.isInteger(n) || n < 0)) {
     throw new ShapeError(
-      `Cannot repeat ${showShape(t.shape)} [${counts}] times: expected at least ${t.ndim} integers ≥ 0`,
+      `Cannot repeat ${
+        showShape(t.shape)
+      } [${counts}] times: expected at least ${t.ndim} integers ≥ 0`,
     );
   }
   const lead = counts.length - t.ndim;

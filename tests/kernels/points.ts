@@ -27,6 +27,24 @@ export function keyed(seed: number, index: number): number {
 /** How a column of arguments is drawn: the whole line, or where the function is defined. */
 export type Domain = "line" | "moderate" | "positive" | "unit" | "above 1" | "above -1";
 
+/** Domains of the arguments of rows that are not defined everywhere, or only of use in a part. */
+const DOMAINS: Readonly<Record<string, readonly Domain[]>> = {
+  log: ["positive"],
+  log2: ["positive"],
+  log10: ["positive"],
+  log1p: ["above -1"],
+  sqrt: ["positive"],
+  rsqrt: ["positive"],
+  asin: ["unit"],
+  acos: ["unit"],
+  atanh: ["unit"],
+  acosh: ["above 1"],
+  pow: ["positive", "moderate"],
+  xlogy: ["line", "positive"],
+  celu: ["line", "positive"],
+  lerp: ["line", "line", "moderate"],
+};
+
 /** The n-th argument of a domain: uniform, tiny and large magnitudes in turn, as an f32. */
 export function draw(domain: Domain, seed: number, n: number): number {
   const u = keyed(seed, 2 * n);
@@ -80,18 +98,26 @@ function agreesWith(got: number, want: number, allowed: (want: number) => number
   return Math.abs(got - want) <= bound;
 }
 
-/** Allowed distance of a row at its arguments, `times` the row's own tolerance but at least `floor`. */
-export function allowedBy(
-  row: Row,
-  args: readonly number[],
-  times = 1,
-  floor = 0,
-): (want: number) => number {
+/** Allowed distance of a row at its arguments. */
+export function allowedBy(row: Row, args: readonly number[]): (want: number) => number {
   const { rel, abs } = row.tolerance;
-  return (want) => {
-    const scale = row.scale?.(args[0], args[1], args[2]) ?? Math.abs(want);
-    return Math.max(times * abs, floor) + times * rel * scale;
-  };
+  return (want) => abs + rel * (row.scale?.(args[0], args[1], args[2]) ?? Math.abs(want));
+}
+
+/** Columns of arguments for a row: drawn from its domain, then every combination of the special values. */
+export function argumentsOf(name: string, arity: number, count: number): number[][] {
+  const columns: number[][] = [];
+  const specials = SPECIALS.length;
+  for (let k = 0; k < arity; k++) {
+    const domain = DOMAINS[name]?.[k] ?? "line";
+    // The kinds of draws go round at a different pace in each column, so that all pairs of kinds occur.
+    const drawn = Array.from({ length: count }, (_, n) =>
+      draw(domain, 17 + k, k === 0 ? n : n + k * Math.floor(n / 4)));
+    const special = Array.from({ length: specials ** arity }, (_, n) =>
+      SPECIALS[Math.floor(n / specials ** k) % specials]);
+    columns.push([...drawn, ...special]);
+  }
+  return columns;
 }
 
 /** The arguments, and the arguments with subnormal numbers taken as 0, which devices may do. */

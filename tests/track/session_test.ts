@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
+import { referenceDevice, tensor } from "../../core/mod.ts";
 import { decodeSafetensors, safetensorsValues } from "../../data/safetensors.ts";
 import type { RunMeta } from "../../track/meta.ts";
 import { run, type RunOptions, type RunSession, TrackError } from "../../track/mod.ts";
@@ -247,6 +248,23 @@ Deno.test("RunSession.saveModel() writes safetensors and reads all tensors in on
     "u": ["U32", [1], [4294967295]],
   });
   assertEquals(metadata.get("format"), "pt");
+  await session.close();
+});
+
+Deno.test("RunSession.saveModel() writes tensors of a device", async () => {
+  const { files, session } = await memoryRun();
+  const device = referenceDevice();
+  const stateDict = () => ({
+    weight: tensor([[0.1, 2], [3, 4]], { device, requiresGrad: true }).t(),
+    steps: tensor(7, { device, dtype: "i32" }),
+    mask: tensor([true, false], { device, dtype: "bool" }),
+  });
+  const { tensors } = decodeSafetensors(files.read(await session.saveModel({ stateDict }, "m.st")));
+  const read = (name: string) =>
+    Array.from<unknown>(safetensorsValues(tensors.get(name)!) as never);
+  assertEquals(read("weight"), [Math.fround(0.1), 3, 2, 4]);
+  assertEquals([read("steps"), read("mask")], [[7], [1, 0]]);
+  assertEquals(tensors.get("steps")!.dtype, "I32");
   await session.close();
 });
 

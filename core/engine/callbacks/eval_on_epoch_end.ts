@@ -53,6 +53,8 @@ export class EvalOnEpochEndCallback<
   #prefix: string;
 
   /**
+   * Makes the callback.
+   *
    * @param evaluator the engine that evaluates; its counters are its own
    * @param loader what it evaluates on
    * @param options how often, and the prefix of the metrics

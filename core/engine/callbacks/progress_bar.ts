@@ -62,6 +62,8 @@ export class ProgressBarCallback implements Callback {
   #open = false;
 
   /**
+   * Makes the callback; it writes nothing before the first step.
+   *
    * @param options where and how often to write
    * @throws {RangeError} if `intervalMs` is below 0 or `width` is no whole number from 1
    */

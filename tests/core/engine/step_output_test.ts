@@ -63,9 +63,10 @@ Deno.test("Step outputs refuse a loss that is no scalar tensor, and a bad count"
   assertThrows(
     () => new SupervisedStepOutput({ loss: device.make(), count: -1 }),
     RangeError,
-    "expected count to be a finite number from 0, found -1",
+    "expected count to be a whole number from 0, found -1",
   );
   assertThrows(() => new DictStepOutput({ count: NaN }), RangeError, "found NaN");
+  assertThrows(() => new DictStepOutput({ count: 1.5 }), RangeError, "found 1.5");
 });
 
 Deno.test("toStepOutput() keeps outputs, wraps plain objects and nothing", () => {
