@@ -18,17 +18,37 @@
 import "./tensor/methods.ts";
 
 export * from "./errors.ts";
-export type { HostArray, MemoryStats, WorkStats } from "./backend/backend.ts";
+export type {
+  DeviceTraits,
+  DType,
+  Kernel,
+  KernelCall,
+  Operand,
+  ScalarType,
+  Shape,
+  WgslProgram,
+} from "../kernels/types.ts";
+export type { BinaryName, OpName, TernaryName, UnaryName } from "../kernels/table.ts";
+export type { Backend, HostArray, MemoryStats, WorkStats } from "./backend/backend.ts";
 export {
   Device,
   type DeviceOptions,
   getDevice,
+  type Recorder,
   referenceDevice,
+  type Releasable,
   setDefaultDevice,
   StepScope,
+  type Storage,
 } from "./backend/device.ts";
 export { backward, type BackwardOptions, grad, type GradOptions } from "./tensor/autograd.ts";
-export { isGradEnabled, noGrad, setGradEnabled } from "./tensor/tape.ts";
+export {
+  type BackwardRule,
+  isGradEnabled,
+  noGrad,
+  setGradEnabled,
+  type TapeNode,
+} from "./tensor/tape.ts";
 export {
   arange,
   type DataOptions,
@@ -47,7 +67,16 @@ export {
 } from "./tensor/create.ts";
 export { Key, manualSeed, nextKey, seedScope, threefry2x32 } from "./tensor/random.ts";
 export { type NestedArray, Tensor, type ViewSpec } from "./tensor/tensor.ts";
-export { concat, stack } from "./tensor/view.ts";
+export { concat, type SliceRange, stack } from "./tensor/view.ts";
+export {
+  type BinaryMethods,
+  elementwise,
+  type TensorOrNumber,
+  type TernaryMethods,
+  type UnaryMethods,
+} from "./tensor/elementwise.ts";
+export type { TensorMethods } from "./tensor/methods.ts";
+export type { Dim, ReduceOptions, VarianceOptions } from "./tensor/reduce.ts";
 export { linear } from "./tensor/matmul.ts";
 export {
   conv2d,

@@ -28,33 +28,40 @@ export interface AutoencoderBatch {
 /**
  * Makes a batch in two stages, so that the loader can prepare batches ahead.
  *
- * The call copies what it needs of the items into host arrays; the function that it returns makes the tensors of them.
+ * The call copies what it needs of the items into host arrays; the function that it returns makes
+ * the tensors of them.
  */
 export type Collate<Item, Batch> = (items: readonly Item[]) => (device?: Device) => Batch;
 
 /** Options of the collate functions. */
 export interface CollateOptions {
-  /** Mean and standard deviation that images are normalised with. Default: 0 and 1, on pixels from 0 to 1. */
+  /**
+   * Mean and standard deviation that images are normalised with. Default: 0 and 1, on pixels from 0
+   * to 1.
+   */
   readonly normalization?: Normalization;
 }
 
 /**
- * Makes classification batches: images become normalised f32, features are taken as they are, classes become i32.
+ * Makes classification batches: images become normalised f32, features are taken as they are,
+ * classes become i32.
  *
  * @param options `normalization` of images
- * @returns a function for the loader's `collate`; it throws a RangeError when the items' shapes differ or a label is not
- * from 0 to `classCount - 1`
+ * @returns a function for the loader's `collate`; it throws a RangeError when the items' shapes
+ * differ or a label is not from 0 to `classCount - 1`
  * @throws {RangeError} when the normalization is invalid
  *
  * @example
  * ```ts
  * import { referenceDevice } from "@legoml/legoml/core";
  * import { classificationCollate } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const collate = classificationCollate({ normalization: { mean: 0.5, std: 0.5 } });
  * const item = { input: new Uint8Array([0, 255]), shape: [1, 1, 2], label: 3, classCount: 10 };
  * const batch = collate([item])(referenceDevice());
- * console.log(batch.inputs.shape, await batch.inputs.data()); // [1, 1, 1, 2], [-1, 1]
+ * assertEquals(await batch.inputs.array(), [[[[-1, 1]]]]);
+ * assertEquals(await batch.targets.array(), [3]);
  * ```
  */
 export function classificationCollate(
@@ -76,7 +83,8 @@ export function classificationCollate(
  * Makes autoencoder batches: the inputs of {@linkcode classificationCollate} as inputs and targets.
  *
  * @param options `normalization` of images
- * @returns a function for the loader's `collate`; it throws a RangeError when the items' shapes differ
+ * @returns a function for the loader's `collate`; it throws a RangeError when the items' shapes
+ * differ
  * @throws {RangeError} when the normalization is invalid
  */
 export function autoencoderCollate(

@@ -14,8 +14,8 @@ export interface CsvDatasetOptions {
   /** Columns with numbers, in this order. Default: all but the target, in the file's order. */
   readonly features?: readonly string[];
   /**
-   * Names of the classes, in the order of their numbers. Default: the labels that occur, sorted, by number when all are
-   * whole numbers. Pass the training set's classes for a test set.
+   * Names of the classes, in the order of their numbers. Default: the labels that occur, sorted, by
+   * number when all are whole numbers. Pass the training set's classes for a test set.
    */
   readonly classes?: readonly string[];
   /** Names of the columns of text without a header line. Default: the first line. */
@@ -52,11 +52,13 @@ export interface CsvDatasetFields {
  * @example
  * ```ts
  * import { CsvDataset } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const text = "width,height,kind\n1,2,flat\n3,1,tall\n2,2,flat\n";
  * const dataset = CsvDataset.fromText(text, { target: "kind" });
- * console.log(dataset.classes, dataset.labels); // ["flat", "tall"], [0, 1, 0]
- * console.log(dataset.standardize().get(0).input); // mean 0 and deviation 1 in each column
+ * assertEquals(dataset.classes, ["flat", "tall"]);
+ * assertEquals(dataset.labels, new Int32Array([0, 1, 0]));
+ * assertEquals(dataset.standardize().get(2).input[0], 0); // 2 is the mean of the widths
  * ```
  */
 export class CsvDataset extends LabelledDataset {
@@ -86,8 +88,9 @@ export class CsvDataset extends LabelledDataset {
    * @param text comma-separated values with a header line
    * @param options target, features, classes
    * @returns the data set
-   * @throws {CsvError} when quotes are out of place, a row has too few or too many fields, a feature is not a finite f32
-   * number, a label is not a class, a limit is exceeded, or there is no row
+   * @throws {CsvError} when quotes are out of place, a row has too few or too many fields, a
+   * feature is not a finite f32 number, a label is not a class, a limit is exceeded, or there is no
+   * row
    * @throws {RangeError} when a column is missing, doubled or both target and feature
    */
   static fromText(text: string, options: CsvDatasetOptions): CsvDataset {
@@ -114,7 +117,8 @@ export class CsvDataset extends LabelledDataset {
    * @param options target, features, classes
    * @returns the data set
    * @throws {Deno.errors.NotFound} when there is no such file
-   * @throws {CsvError} as {@linkcode CsvDataset.fromText}, and when the file is too long or not valid UTF-8
+   * @throws {CsvError} as {@linkcode CsvDataset.fromText}, and when the file is too long or not
+   * valid UTF-8
    * @throws {RangeError} as {@linkcode CsvDataset.fromText}
    */
   static async fromFile(path: string, options: CsvDatasetOptions): Promise<CsvDataset> {
@@ -166,6 +170,9 @@ function readTable(text: string, options: CsvDatasetOptions, what: string): Tabl
   }
   const lines = scanCsv(text, separator, options.limits ?? {}, what);
   const rows = parseRows(text, separator, what);
+  if (rows.length !== lines.length) {
+    throw new Error(`internal: ${rows.length} records on ${lines.length} lines of CSV`);
+  }
   const names = options.columns ?? rows.shift();
   if (options.columns === undefined) lines.shift();
   if (names === undefined) throw new CsvError(`${what} as it has no header line`, 0);

@@ -47,58 +47,79 @@ export function scanCsv(
   limits: CsvLimits,
   what: string,
 ): number[] {
-  const { fieldLength = 2 ** 20, rowLength = 2 ** 24, columns = 10_000 } = limits;
-  const [quote, feed, split] = ['"', "\n", separator].map((char) => char.charCodeAt(0));
-  const lines: number[] = [];
-  let [line, rowLine, rowStart, fieldStart, fields] = [1, 1, 0, 0, 1];
-  let quoted = false;
+  return new Scanner(text, limits, what).run(separator.charCodeAt(0));
+}
 
-  function endField(at: number): void {
-    if (at - fieldStart > fieldLength) {
-      throw new CsvError(
-        `${what} as a field may have at most ${fieldLength} characters: ` +
-          `got ${at - fieldStart} on line ${rowLine}`,
-        rowLine,
-      );
-    }
-    fieldStart = at + 1;
+const [quote, feed] = [34, 10];
+
+class Scanner {
+  readonly #text: string;
+  readonly #limits: Required<CsvLimits>;
+  readonly #what: string;
+  readonly #lines: number[] = [];
+  #rowLine = 1;
+  #rowStart = 0;
+  #fieldStart = 0;
+  #fields = 1;
+
+  constructor(text: string, limits: CsvLimits, what: string) {
+    this.#text = text;
+    this.#limits = { fieldLength: 2 ** 20, rowLength: 2 ** 24, columns: 10_000, ...limits };
+    this.#what = what;
   }
 
-  function endRow(at: number): void {
-    endField(at);
-    if (at - rowStart > rowLength) {
-      throw new CsvError(
-        `${what} as a row may have at most ${rowLength} characters: ` +
-          `got ${at - rowStart} on line ${rowLine}`,
-        rowLine,
-      );
-    }
-    const length = at > rowStart && text[at - 1] === "\r" ? at - rowStart - 1 : at - rowStart;
-    if (length > 0) lines.push(rowLine);
-    rowStart = at + 1;
-    fields = 1;
-  }
-
-  for (let at = text.startsWith("\ufeff") ? 1 : 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 0) throw new CsvError(`${what} as it has a NUL character on line ${line}`, line);
-    if (code === quote) {
-      quoted = !quoted;
-    } else if (code === feed) {
-      line++;
-      if (quoted) continue;
-      endRow(at);
-      rowLine = line;
-    } else if (code === split && !quoted) {
-      endField(at);
-      if (++fields > columns) {
-        throw new CsvError(
-          `${what} as a row may have at most ${columns} fields: got more on line ${rowLine}`,
-          rowLine,
-        );
+  run(separator: number): number[] {
+    const text = this.#text;
+    const start = text.startsWith("\ufeff") ? 1 : 0;
+    this.#rowStart = this.#fieldStart = start;
+    let line = 1;
+    let quoted = false;
+    for (let at = start; at < text.length; at++) {
+      const code = text.charCodeAt(at);
+      if (code === 0) {
+        throw new CsvError(`${this.#what} as it has a NUL character on line ${line}`, line);
+      } else if (code === quote) {
+        quoted = !quoted;
+      } else if (code === feed) {
+        line++;
+        if (!quoted) this.#endRow(at, line);
+      } else if (code === separator && !quoted) {
+        this.#endField(at);
+        if (++this.#fields > this.#limits.columns) {
+          this.#reject(`may have at most ${this.#limits.columns} fields: got more`);
+        }
       }
     }
+    this.#endRow(text.length, line);
+    return this.#lines;
   }
-  endRow(text.length);
-  return lines;
+
+  #endField(at: number): void {
+    const length = at - this.#fieldStart;
+    if (length > this.#limits.fieldLength) {
+      const most = this.#limits.fieldLength;
+      this.#reject(`may have at most ${most} characters in a field: got ${length}`);
+    }
+    this.#fieldStart = at + 1;
+  }
+
+  #endRow(at: number, nextLine: number): void {
+    this.#endField(at);
+    const length = at - this.#rowStart;
+    if (length > this.#limits.rowLength) {
+      this.#reject(`may have at most ${this.#limits.rowLength} characters: got ${length}`);
+    }
+    const isBlank = length === 0 || (length === 1 && this.#text[this.#rowStart] === "\r");
+    if (!isBlank) this.#lines.push(this.#rowLine);
+    this.#rowStart = at + 1;
+    this.#rowLine = nextLine;
+    this.#fields = 1;
+  }
+
+  #reject(reason: string): never {
+    throw new CsvError(
+      `${this.#what} as the row on line ${this.#rowLine} ${reason}`,
+      this.#rowLine,
+    );
+  }
 }

@@ -1,4 +1,6 @@
-/** Data sets by index: in-memory arrays, labelled examples, parts and random splits of another one. */
+/**
+ * Data sets by index: in-memory arrays, labelled examples, parts and random splits of another one.
+ */
 
 import { checkCount } from "./checks.ts";
 import { permutation } from "./order.ts";
@@ -44,9 +46,10 @@ export interface Normalization {
  * @example
  * ```ts
  * import { ArrayDataset } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const words = new ArrayDataset(["one", "two", "three"]);
- * console.log(words.length, words.get(2)); // 3 three
+ * assertEquals([words.length, words.get(2)], [3, "three"]);
  * ```
  */
 export class ArrayDataset<Item> implements Dataset<Item> {
@@ -148,9 +151,10 @@ export function take<Item>(dataset: Dataset<Item>, count: number): Subset<Item> 
  * @example
  * ```ts
  * import { ArrayDataset, randomSplit } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const [train, test] = randomSplit(new ArrayDataset([1, 2, 3, 4, 5]), [0.8, 0.2], { seed: 1 });
- * console.log(train.length, test.length); // 4 1
+ * assertEquals([train.length, test.length], [4, 1]);
  * ```
  */
 export function randomSplit<Item>(

@@ -21,11 +21,13 @@ const side = 28;
 /**
  * Draws 28×28 grey images of the digits 0 to 9.
  *
- * Each image is one of several ways to write its digit, with its points moved, then turned, scaled, sheared and shifted
- * at random, drawn with a pen of random width and darkness, and covered with noise. Image i has the class i mod 10 and
- * depends on seed, split and i alone: a longer data set begins with the shorter one.
+ * Each image is one of several ways to write its digit, with its points moved, then turned, scaled,
+ * sheared and shifted at random, drawn with a pen of random width and darkness, and covered with
+ * noise. Image i has the class i mod 10 and depends on seed, split and i alone: a longer data set
+ * begins with the shorter one.
  *
- * These are not handwritten digits: an accuracy on them says that training works, and nothing about MNIST.
+ * These are not handwritten digits: an accuracy on them says that training works, and nothing about
+ * MNIST.
  *
  * @param options split, count, seed
  * @returns images `[1, 28, 28]`, white on black like MNIST's
@@ -34,9 +36,10 @@ const side = 28;
  * @example
  * ```ts
  * import { digits } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const train = digits({ split: "train", count: 20, seed: 1 });
- * console.log(train.count, train.shape, train.labels[13]); // 20 [1, 28, 28] 3
+ * assertEquals([train.count, train.shape, train.labels[13]], [20, [1, 28, 28], 3]);
  * ```
  */
 export function digits(options: DigitsOptions): ImageDataset {

@@ -1,4 +1,7 @@
-/** Files from the network: mirrors, progress, checksum, and a cache folder that never holds half a file. */
+/**
+ * Files from the network: mirrors, progress, checksum, and a cache folder that never holds half a
+ * file.
+ */
 
 import { getLogger } from "@logtape/logtape";
 
@@ -65,7 +68,8 @@ export class DownloadError extends Error {
 /**
  * The folder that downloaded data sets are kept in.
  *
- * @returns `$LEGOML_CACHE`, else `$XDG_CACHE_HOME/legoml/datasets`, else `$HOME/.cache/legoml/datasets`
+ * @returns `$LEGOML_CACHE`, else `$XDG_CACHE_HOME/legoml/datasets`, else
+ * `$HOME/.cache/legoml/datasets`
  * @throws {Error} when none of the three variables is set
  *
  * @example
@@ -88,8 +92,9 @@ export function cacheFolder(): string {
 /**
  * Makes sure that a file is on disk, downloading it where it is not.
  *
- * A file that is there already is checked too: when its SHA-256 is wrong it is deleted and fetched again. New data goes
- * to a temporary file that is renamed once it is whole and checked, so that `path` never holds a part of a file.
+ * A file that is there already is checked too: when its SHA-256 is wrong it is deleted and fetched
+ * again. New data goes to a temporary file that is renamed once it is whole and checked, so that
+ * `path` never holds a part of a file.
  *
  * @param options addresses, path, checksum, progress
  * @returns the path
@@ -189,7 +194,8 @@ async function tryMirror(
   return `SHA-256 must be ${options.sha256}: got ${actual} (${data.length} bytes, deleted)`;
 }
 
-// `fetch` only says that it failed: the reason is in its innermost cause, after the address once more
+// `fetch` only says that it failed: the reason is in its innermost cause, after the address once
+// more
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   if (error.cause !== undefined) return reasonOf(error.cause);

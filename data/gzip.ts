@@ -35,8 +35,8 @@ export function isGzip(bytes: Uint8Array): boolean {
  * Unpacks a gzip stream.
  *
  * @param bytes the packed data, one gzip member
- * @param limit most bytes that may come out, or a function that reads it from the first bytes; it is
- * asked again with more of them while it returns undefined
+ * @param limit most bytes that may come out, or a function that reads it from the first bytes; it
+ * is asked again with more of them while it returns undefined
  * @returns the unpacked data, checked against the stream's checksum
  * @throws {GzipError} when the stream is corrupt, truncated, or gives more than the limit
  *

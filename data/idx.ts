@@ -21,7 +21,10 @@ export interface IdxArrays {
 /** Element type of an IDX file. */
 export type IdxDType = "u8" | "i8" | "i16" | "i32" | "f32" | "f64";
 
-/** An array as an IDX file holds it: element type, sizes outermost first, elements in row-major order. */
+/**
+ * An array as an IDX file holds it: element type, sizes outermost first, elements in row-major
+ * order.
+ */
 export type IdxArray = {
   [K in IdxDType]: { dtype: K; shape: number[]; data: IdxArrays[K] };
 }[IdxDType];
@@ -79,8 +82,9 @@ const maxGzipRatio = 1100;
 /**
  * Parses an IDX file.
  *
- * The file is `0, 0, type, dims`, then one big-endian u32 per dimension, then the elements, big-endian. Every claim of
- * the header is checked against the length of the file before anything is allocated.
+ * The file is `0, 0, type, dims`, then one big-endian u32 per dimension, then the elements,
+ * big-endian. Every claim of the header is checked against the length of the file before anything
+ * is allocated.
  *
  * @param bytes the whole file, not packed
  * @param options `maxBytes`, `name`
@@ -90,9 +94,10 @@ const maxGzipRatio = 1100;
  * @example
  * ```ts
  * import { parseIdx } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const labels = parseIdx(new Uint8Array([0, 0, 8, 1, 0, 0, 0, 2, 7, 3]));
- * console.log(labels.shape, labels.data); // [2], Uint8Array [7, 3]
+ * assertEquals(labels, { dtype: "u8", shape: [2], data: new Uint8Array([7, 3]) });
  * ```
  */
 export function parseIdx(bytes: Uint8Array, options: IdxOptions = {}): IdxArray {
@@ -139,9 +144,10 @@ export async function readIdx(path: string, options: IdxOptions = {}): Promise<I
  * @example
  * ```ts
  * import { encodeIdx } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const bytes = encodeIdx({ dtype: "u8", shape: [2], data: new Uint8Array([7, 3]) });
- * console.log(bytes); // [0, 0, 8, 1, 0, 0, 0, 2, 7, 3]
+ * assertEquals([...bytes], [0, 0, 8, 1, 0, 0, 0, 2, 7, 3]);
  * ```
  */
 export function encodeIdx(array: IdxArray): Uint8Array<ArrayBuffer> {
@@ -300,7 +306,8 @@ async function unpack(
   }
 }
 
-// Undefined while the header is not complete; a header that is invalid fails here, before the rest is unpacked
+// Undefined while the header is not complete; a header that is invalid fails here, before the rest
+// is unpacked
 function claimedLength(
   head: Uint8Array,
   packedBytes: number,

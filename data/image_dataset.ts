@@ -16,7 +16,9 @@ export interface ImageDatasetOptions {
   readonly shape: readonly [number, number, number];
   /** Names of the classes. */
   readonly classes: readonly string[];
-  /** Mean and standard deviation of the training images, on pixels from 0 to 1. Default: 0 and 1. */
+  /**
+   * Mean and standard deviation of the training images, on pixels from 0 to 1. Default: 0 and 1.
+   */
   readonly normalization?: Normalization;
 }
 
@@ -26,6 +28,7 @@ export interface ImageDatasetOptions {
  * @example
  * ```ts
  * import { ImageDataset } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const dataset = new ImageDataset({
  *   name: "checkers",
@@ -34,7 +37,8 @@ export interface ImageDatasetOptions {
  *   shape: [1, 2, 2],
  *   classes: ["rising", "falling"],
  * });
- * console.log(dataset.count, dataset.get(1).label); // 2 1
+ * assertEquals([dataset.count, dataset.get(1).label], [2, 1]);
+ * assertEquals(dataset.statistics(), { mean: [0.5], std: [0.5] });
  * ```
  */
 export class ImageDataset extends LabelledDataset {
@@ -51,7 +55,8 @@ export class ImageDataset extends LabelledDataset {
    * Checks the arrays and keeps them.
    *
    * @param options name, pixels, classes; arrays are not copied
-   * @throws {RangeError} when a size is invalid, the counts of images and labels differ, or a label is not a class
+   * @throws {RangeError} when a size is invalid, the counts of images and labels differ, or a label
+   * is not a class
    */
   constructor(options: ImageDatasetOptions) {
     super({ ...options, inputs: options.images });
@@ -82,7 +87,8 @@ export class ImageDataset extends LabelledDataset {
   /**
    * Mean and standard deviation of each channel over all pixels.
    *
-   * @returns one of each for every channel, on pixels from 0 to 1; the standard deviation is that of the population
+   * @returns one of each for every channel, on pixels from 0 to 1; the standard deviation is that
+   * of the population
    * @throws {RangeError} when there is no image
    */
   statistics(): { mean: number[]; std: number[] } {

@@ -24,6 +24,7 @@ export interface LabelledDatasetOptions {
  * @example
  * ```ts
  * import { LabelledDataset } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const xor = new LabelledDataset({
  *   name: "xor",
@@ -32,7 +33,7 @@ export interface LabelledDatasetOptions {
  *   shape: [2],
  *   classes: ["equal", "different"],
  * });
- * console.log(xor.length, xor.get(1).label); // 4 1
+ * assertEquals([xor.length, xor.get(1).label], [4, 1]);
  * ```
  */
 export class LabelledDataset implements Dataset<LabelledItem> {
@@ -54,7 +55,8 @@ export class LabelledDataset implements Dataset<LabelledItem> {
    * Checks the arrays and keeps them.
    *
    * @param options name, elements, classes; arrays are not copied
-   * @throws {RangeError} when a size is invalid, the counts of examples and labels differ, or a label is not a class
+   * @throws {RangeError} when a size is invalid, the counts of examples and labels differ, or a
+   * label is not a class
    */
   constructor(options: LabelledDatasetOptions) {
     const { name, inputs, labels, shape, classes } = options;

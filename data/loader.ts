@@ -20,8 +20,8 @@ export interface DataLoaderOptions<Item, Batch> {
   /** How many batches are prepared ahead while the program waits, at least 0. Default: 2. */
   readonly prefetch?: number;
   /**
-   * Makes a batch of items. Default: classification batches, normalised as the data set says, for a data set of labelled
-   * items.
+   * Makes a batch of items. Default: classification batches, normalised as the data set says, for a
+   * data set of labelled items.
    */
   readonly collate?: Collate<Item, Batch>;
   /** Where the tensors go. Default: the default device. */
@@ -45,17 +45,20 @@ export interface DataLoaderState {
 /**
  * Batches of a data set, one epoch for each iteration.
  *
- * The order of an epoch is a pure function of seed and epoch ({@linkcode order}), so that `state` and `load` continue
- * where a run stopped, to the batch. A complete iteration moves on to the next epoch. An iteration that is left early
- * does not: the next one starts the same epoch again, unless `load` says otherwise.
+ * The order of an epoch is a pure function of seed and epoch ({@linkcode order}), so that `state`
+ * and `load` continue where a run stopped, to the batch. A complete iteration moves on to the next
+ * epoch. An iteration that is left early does not: the next one starts the same epoch again, unless
+ * `load` says otherwise.
  *
- * While the program waits for a device, the host arrays of the next `prefetch` batches are prepared; their tensors are
- * made when the batch is asked for, and belong to the step scope that is open then.
+ * While the program waits for a device, the host arrays of the next `prefetch` batches are
+ * prepared; their tensors are made when the batch is asked for, and belong to the step scope that
+ * is open then.
  *
  * @example
  * ```ts
  * import { referenceDevice } from "@legoml/legoml/core";
  * import { DataLoader, digits } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const dataset = digits({ split: "train", count: 100 });
  * const loader = new DataLoader(dataset, {
@@ -64,10 +67,13 @@ export interface DataLoaderState {
  *   seed: 42,
  *   device: referenceDevice(),
  * });
- * for await (const batch of loader) {
- *   console.log(batch.inputs.shape, batch.targets.shape); // [32, 1, 28, 28] [32]
+ * const sizes: number[] = [];
+ * for await (const { inputs, targets } of loader) {
+ *   assertEquals(inputs.shape, [targets.size, 1, 28, 28]);
+ *   sizes.push(targets.size);
  * }
- * console.log(loader.length, loader.state()); // 4 batches; epoch 1, position 0
+ * assertEquals([loader.length, sizes], [4, [32, 32, 32, 4]]);
+ * assertEquals(loader.state().epoch, 1);
  * ```
  */
 export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
@@ -155,7 +161,8 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
    * Continues from a state: the next iteration begins at its position.
    *
    * @param state from {@linkcode DataLoader.state}, or just epoch and position
-   * @throws {RangeError} when it is out of range, or from a loader with another seed, batch size or data set
+   * @throws {RangeError} when it is out of range, or from a loader with another seed, batch size or
+   * data set
    */
   load(state: DataLoaderState): void {
     checkCount("load the state of a DataLoader", "epoch", state.epoch, 0, 2 ** 32 - 1);
@@ -174,7 +181,8 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
   }
 
   /**
-   * Iterates over the rest of the current epoch, as far as `load` has not set another position from its start.
+   * Iterates over the rest of the current epoch, as far as `load` has not set another position from
+   * its start.
    *
    * @returns batches
    */
@@ -277,8 +285,8 @@ class Prefetcher<Prepared> {
 function defaultCollate<Item, Batch>(dataset: Dataset<Item>): Collate<Item, Batch> {
   if (dataset.length > 0 && !isLabelled(dataset.get(0))) {
     throw new TypeError(
-      "Cannot make a DataLoader as its data set has items without input, shape, label and classCount: " +
-        "pass collate",
+      "Cannot make a DataLoader without collate as items must have input, shape, label and " +
+        "classCount: pass collate",
     );
   }
   return classificationCollate({ normalization: dataset.normalization }) as unknown as Collate<

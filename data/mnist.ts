@@ -10,7 +10,10 @@ import { ImageDataset } from "./image_dataset.ts";
 export interface MnistOptions {
   /** Which part: 60,000 images for training, or 10,000 for testing. */
   readonly split: "train" | "test";
-  /** Folder with the files, packed with gzip or not; nothing is downloaded then, and no checksum is asked for. */
+  /**
+   * Folder with the files, packed with gzip or not; nothing is downloaded then, and no checksum is
+   * asked for.
+   */
   readonly dataDir?: string;
   /** Most images that are kept, from the first; at least 1. Default: all. */
   readonly limit?: number;
@@ -18,7 +21,10 @@ export interface MnistOptions {
   readonly onProgress?: (progress: DownloadProgress) => void;
   /** Folder for downloaded files. Default: `cacheFolder()` and the data set's name. */
   readonly cacheDir?: string;
-  /** Addresses that the file names are appended to, tried in this order. Default: the public mirrors. */
+  /**
+   * Addresses that the file names are appended to, tried in this order. Default: the public
+   * mirrors.
+   */
   readonly mirrors?: readonly string[];
 }
 
@@ -80,15 +86,16 @@ const fashionSource: Source = {
 /**
  * The MNIST digits (LeCun, Cortes, Burges): 28×28 grey images of 0 to 9.
  *
- * Without `dataDir` the two files of the split come from the cache folder, and are downloaded first where they are
- * not there; their SHA-256 is checked each time.
+ * Without `dataDir` the two files of the split come from the cache folder, and are downloaded first
+ * where they are not there; their SHA-256 is checked each time.
  *
  * @param options split, where the files are, how many images
  * @returns images `[1, 28, 28]` with the mean and standard deviation of the 60,000 training images
  * @throws {Deno.errors.NotFound} when a file is not in `dataDir`
  * @throws {DownloadError} when no mirror gives a file
  * @throws {IdxError} when a file is not a valid IDX file of 28×28 images or of labels
- * @throws {RangeError} when there are not as many labels as images, a label is above 9, or `limit` is below 1
+ * @throws {RangeError} when there are not as many labels as images, a label is above 9, or `limit`
+ * is below 1
  *
  * @example
  * ```ts ignore
@@ -112,7 +119,8 @@ export function mnist(options: MnistOptions): Promise<ImageDataset> {
  * @throws {Deno.errors.NotFound} when a file is not in `dataDir`
  * @throws {DownloadError} when no mirror gives a file
  * @throws {IdxError} when a file is not a valid IDX file of 28×28 images or of labels
- * @throws {RangeError} when there are not as many labels as images, a label is above 9, or `limit` is below 1
+ * @throws {RangeError} when there are not as many labels as images, a label is above 9, or `limit`
+ * is below 1
  *
  * @example
  * ```ts ignore

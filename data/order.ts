@@ -1,4 +1,7 @@
-/** Keyed random numbers on the host: the same seed, purpose and position give the same values, in any order. */
+/**
+ * Keyed random numbers on the host: the same seed, purpose and position give the same values, in
+ * any order.
+ */
 
 import { Key, threefry2x32 } from "../core/tensor/random.ts";
 import { checkCount } from "./checks.ts";
@@ -75,7 +78,8 @@ export function permutation(
 /**
  * The order in which an epoch visits a data set.
  *
- * It depends on nothing else, so a run that continues from a checkpoint sees the same order as one that never stopped.
+ * It depends on nothing else, so a run that continues from a checkpoint sees the same order as one
+ * that never stopped.
  *
  * @param seed whole number from 0 to 2^53 - 1
  * @param epoch index of the epoch, from 0
@@ -86,9 +90,10 @@ export function permutation(
  * @example
  * ```ts
  * import { order } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
- * console.log(order(42, 0, 5)); // five indices, each once
- * console.log(order(42, 1, 5)); // another order, always the same for this seed and epoch
+ * assertEquals([...order(42, 0, 5)], [1, 4, 0, 3, 2]);
+ * assertEquals([...order(42, 1, 5)], [2, 1, 0, 3, 4]);
  * ```
  */
 export function order(seed: number, epoch: number, count: number): Uint32Array<ArrayBuffer> {

@@ -1,4 +1,7 @@
-/** From stored values to network inputs: pixels to normalised f32, features to mean 0 and deviation 1. */
+/**
+ * From stored values to network inputs: pixels to normalised f32, features to mean 0 and deviation
+ * 1.
+ */
 
 import type { Normalization } from "./dataset.ts";
 
@@ -22,18 +25,20 @@ export type ImageTransform = (
  *
  * The 256 results of each channel are computed once, in double precision, and then looked up.
  *
- * @param options `mean` and `std` on pixels from 0 to 1, one for all channels or one for each. Default: 0 and 1
+ * @param options `mean` and `std` on pixels from 0 to 1, one for all channels or one for each.
+ * Default: 0 and 1
  * @returns a function that writes one image
- * @throws {RangeError} when a mean is not finite, a standard deviation is not above 0, or their counts differ; when the
- * function is called, also if an image has another number of channels
+ * @throws {RangeError} when a mean is not finite, a standard deviation is not above 0, or their
+ * counts differ; when the function is called, also if an image has another number of channels
  *
  * @example
  * ```ts
  * import { normalize } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const out = new Float32Array(2);
  * normalize({ mean: 0.5, std: 0.25 })(new Uint8Array([0, 255]), 1, out, 0);
- * console.log(out); // [-2, 2]
+ * assertEquals(out, new Float32Array([-2, 2]));
  * ```
  */
 export function normalize(options: Partial<Normalization> = {}): ImageTransform {
@@ -95,9 +100,10 @@ export interface StandardizerState {
  * @example
  * ```ts
  * import { Standardizer } from "@legoml/legoml/data";
+ * import { assertEquals } from "@std/assert";
  *
  * const rows = new Float32Array([1, 10, 3, 10]); // two rows of two features
- * console.log(Standardizer.fit(rows, 2).apply(rows)); // [-1, 0, 1, 0]
+ * assertEquals(Standardizer.fit(rows, 2).apply(rows), new Float32Array([-1, 0, 1, 0]));
  * ```
  */
 export class Standardizer implements StandardizerState {
@@ -129,7 +135,8 @@ export class Standardizer implements StandardizerState {
    *
    * @param rows `[count, width]` in row-major order, at least one row
    * @param width number of features
-   * @returns a standardizer with the mean and the population's standard deviation, summed in double precision
+   * @returns a standardizer with the mean and the population's standard deviation, summed in double
+   * precision
    * @throws {RangeError} when the rows are not whole or there is none
    */
   static fit(rows: Float32Array, width: number): Standardizer {

@@ -67,9 +67,7 @@ function argReduceProgram(params: ArgReduceParams, traits: DeviceTraits): WgslPr
     coordinates("o", outer, "c"),
     `  let base = ${address("c", input.strides.slice(0, -1), input.offset)};`,
     merge ? "  let low = 0u;" : `  let low = (i / ${lines}u) * ${chunk}u;`,
-    merge
-      ? `  let high = ${slicesOf(params)}u;`
-      : `  let high = min(low + ${chunk}u, ${length}u);`,
+    merge ? `  let high = ${slicesOf(params)}u;` : `  let high = min(low + ${chunk}u, ${length}u);`,
     `  var best = ${at("low")};`,
     `  var top = order_key(x[base + best * ${stride}]);`,
     `  for (var k = low + 1u; k < high; k++) {`,

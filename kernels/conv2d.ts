@@ -7,7 +7,15 @@
  * gradient is a forward convolution with the turned weight.
  */
 
-import { addProducts, chooseTile, declareSums, storeSums, type Tile, tileGroups, tileHead } from "./gemm.ts";
+import {
+  addProducts,
+  chooseTile,
+  declareSums,
+  storeSums,
+  type Tile,
+  tileGroups,
+  tileHead,
+} from "./gemm.ts";
 import { type DeviceTraits, intern, type Kernel, type WgslProgram } from "./types.ts";
 import { shader } from "./wgsl.ts";
 
@@ -29,13 +37,16 @@ export interface ConvParams {
 
 /** Multiplications and additions of one pass. */
 export function convFlops(p: ConvParams): number {
-  return 2 * p.batch * p.outHeight * p.outWidth * p.kernel[0] * p.kernel[1] * p.inChannels * p.outChannels;
+  return 2 * p.batch * p.outHeight * p.outWidth * p.kernel[0] * p.kernel[1] * p.inChannels *
+    p.outChannels;
 }
 
 /** Text of the offset of tap `t` from the first element of a patch. */
 function tapOffset(p: ConvParams, t: string): string {
   const [, kw] = p.kernel;
-  return `(${t} / ${kw}u * ${p.dilation[0] * p.width}u + ${t} % ${kw}u * ${p.dilation[1]}u) * ${p.inChannels}u`;
+  return `(${t} / ${kw}u * ${p.dilation[0] * p.width}u + ${t} % ${kw}u * ${
+    p.dilation[1]
+  }u) * ${p.inChannels}u`;
 }
 
 /**
@@ -106,9 +117,9 @@ function convProgram(p: ConvParams, bias: boolean, traits: DeviceTraits): WgslPr
 function patchStart(p: ConvParams, row: number, pixels: number): string {
   const { outWidth: ow, outHeight: oh } = p;
   return `  let i${row} = min(row0 + ${row}u, ${pixels - 1}u);
-  let p${row} = ((i${row} / ${oh * ow}u * ${p.height}u + i${row} / ${ow}u % ${oh}u * ${p.stride[0]}u) * ${p.width}u + i${row} % ${ow}u * ${
-    p.stride[1]
-  }u) * ${p.inChannels}u;`;
+  let p${row} = ((i${row} / ${oh * ow}u * ${p.height}u + i${row} / ${ow}u % ${oh}u * ${
+    p.stride[0]
+  }u) * ${p.width}u + i${row} % ${ow}u * ${p.stride[1]}u) * ${p.inChannels}u;`;
 }
 
 /** Columns `c<group>` of the thread, in fours where they lie in vec4, held inside at the end. */
@@ -126,7 +137,14 @@ function columnStarts(tile: Tile, columns: number, wide: boolean): string {
 }
 
 /** Loads `w<group><suffix>`, the columns of one row of a matrix with `columns` columns. */
-function weights(tile: Tile, row: string, columns: number, wide: boolean, suffix: string, name = "w"): string {
+function weights(
+  tile: Tile,
+  row: string,
+  columns: number,
+  wide: boolean,
+  suffix: string,
+  name = "w",
+): string {
   const lines: string[] = [];
   for (let g = 0; g < tile.columns / 4; g++) {
     const value = wide
@@ -157,7 +175,9 @@ function convReference(
 
 function forEachPixel(p: ConvParams, visit: (n: number, oy: number, ox: number) => void): void {
   for (let n = 0; n < p.batch; n++) {
-    for (let oy = 0; oy < p.outHeight; oy++) for (let ox = 0; ox < p.outWidth; ox++) visit(n, oy, ox);
+    for (let oy = 0; oy < p.outHeight; oy++) {
+      for (let ox = 0; ox < p.outWidth; ox++) visit(n, oy, ox);
+    }
   }
 }
 
@@ -216,9 +236,9 @@ function convWeightProgram(p: ConvParams, splits: number, traits: DeviceTraits):
     `  let low = wg.z * ${chunk}u;`,
     `  let high = min(low + ${chunk}u, ${lineCount}u);`,
     `  for (var line = low; line < high; line++) {`,
-    `    let xl = (line / ${p.outHeight}u * ${p.height}u + line % ${p.outHeight}u * ${p.stride[0]}u) * ${
-      p.width * cin
-    }u;`,
+    `    let xl = (line / ${p.outHeight}u * ${p.height}u + line % ${p.outHeight}u * ${
+      p.stride[0]
+    }u) * ${p.width * cin}u;`,
     `    for (var ox = 0u; ox < ${p.outWidth}u; ox++) {`,
     `    let xp = xl + ox * ${p.stride[1] * cin}u;`,
     weights(tile, `(line * ${p.outWidth}u + ox)`, cout, wideG, "", "g"),

@@ -43,7 +43,12 @@ export function directConvKernel(result: ConvResult, p: DirectConvParams, splits
   }));
 }
 
-function program(result: ConvResult, p: DirectConvParams, splits: number, traits: DeviceTraits): WgslProgram {
+function program(
+  result: ConvResult,
+  p: DirectConvParams,
+  splits: number,
+  traits: DeviceTraits,
+): WgslProgram {
   const [text, count] = result === "output"
     ? outputBody(p)
     : result === "input"
@@ -95,7 +100,9 @@ function inputBody(p: DirectConvParams): [string, number] {
     for (var kx = 0u; kx < ${p.kernel[1]}u; kx++) {
       let sx = ix + ${p.padding[1]}u - kx * ${p.dilation[1]}u;
       if (sx >= ${ow * p.stride[1]}u || sx % ${p.stride[1]}u != 0u) { continue; }
-      let ga = ((n * ${oh}u + sy / ${p.stride[0]}u) * ${ow}u + sx / ${p.stride[1]}u) * ${p.outChannels}u + first;
+      let ga = ((n * ${oh}u + sy / ${p.stride[0]}u) * ${ow}u + sx / ${
+      p.stride[1]
+    }u) * ${p.outChannels}u + first;
       let wa = ((ky * ${p.kernel[1]}u + kx) * ${ci}u + ci % ${ci}u) * ${p.outChannels}u + first;
       for (var c = 0u; c < ${co}u; c++) { sum += a[ga + c] * b[wa + c]; }
     }
@@ -114,7 +121,9 @@ function weightBody(p: DirectConvParams, splits: number): [string, number] {
   return [
     `  let slice = i / ${size}u; let e = i % ${size}u;
   let co = e % ${p.outChannels}u; let c = e / ${p.outChannels}u % ${ci}u;
-  let tap = e / ${p.outChannels * ci}u; let ky = tap / ${p.kernel[1]}u; let kx = tap % ${p.kernel[1]}u;
+  let tap = e / ${p.outChannels * ci}u; let ky = tap / ${p.kernel[1]}u; let kx = tap % ${
+      p.kernel[1]
+    }u;
   let ci = co / ${co}u * ${ci}u + c;
   let high = min((slice + 1u) * ${chunk}u, ${lines}u);
   var sum = 0.0;
@@ -151,7 +160,8 @@ function forEachProduct(
           for (let o = 0; o < p.outChannels; o++) {
             for (let c = 0; c < ci; c++) {
               visit(
-                ((n * p.input[0] + iy) * p.input[1] + ix) * p.inChannels + Math.floor(o / co) * ci + c,
+                ((n * p.input[0] + iy) * p.input[1] + ix) * p.inChannels + Math.floor(o / co) * ci +
+                  c,
                 ((ky * p.kernel[1] + kx) * ci + c) * p.outChannels + o,
                 (line * p.output[1] + ox) * p.outChannels + o,
                 line,

@@ -1,10 +1,12 @@
 /** A shape, size or index that an op cannot take. */
 export class ShapeError extends RangeError {
+  /** Name of the class. */
   override readonly name = "ShapeError";
 }
 
 /** An element type that an op cannot take. */
 export class DTypeError extends TypeError {
+  /** Name of the class. */
   override readonly name = "DTypeError";
 }
 

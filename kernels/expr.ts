@@ -7,10 +7,25 @@ import { table } from "./table.ts";
 /** A formula over the inputs of an elementwise kernel. Equal formulas have equal keys. */
 export type Expr =
   | { readonly kind: "input"; readonly index: number; readonly key: string }
-  | { readonly kind: "scalar"; readonly index: number; readonly type: ScalarType; readonly key: string }
+  | {
+    readonly kind: "scalar";
+    readonly index: number;
+    readonly type: ScalarType;
+    readonly key: string;
+  }
   | { readonly kind: "const"; readonly value: number; readonly type: DType; readonly key: string }
-  | { readonly kind: "cast"; readonly to: DType; readonly args: readonly Expr[]; readonly key: string }
-  | { readonly kind: "op"; readonly op: string; readonly args: readonly Expr[]; readonly key: string };
+  | {
+    readonly kind: "cast";
+    readonly to: DType;
+    readonly args: readonly Expr[];
+    readonly key: string;
+  }
+  | {
+    readonly kind: "op";
+    readonly op: string;
+    readonly args: readonly Expr[];
+    readonly key: string;
+  };
 
 const inputs: Expr[] = [];
 
@@ -65,7 +80,15 @@ export function dtypeOf(expr: Expr, inputTypes: readonly DType[]): DType {
 export function computeType(row: Row, types: readonly DType[]): DType {
   const rank: readonly DType[] = ["bool", "u32", "i32", "f32"];
   const wide = (ts: readonly DType[]) =>
-    ts.reduce((a, b) => (rank.indexOf(b === "f16" ? "f32" : b) > rank.indexOf(a) ? (b === "f16" ? "f32" : b) : a), "bool");
+    ts.reduce(
+      (
+        a,
+        b,
+      ) => (rank.indexOf(b === "f16" ? "f32" : b) > rank.indexOf(a)
+        ? (b === "f16" ? "f32" : b)
+        : a),
+      "bool",
+    );
   switch (row.kind) {
     case "float":
       return "f32";

@@ -56,16 +56,26 @@ function expression(
   const row = rowOf(e.op);
   const type = computeType(row, types);
   const args = texts.map((text, i) =>
-    row.kind === "select" && i === 0 ? converted(text, types[0], "bool") : converted(text, types[i], type)
+    row.kind === "select" && i === 0
+      ? converted(text, types[0], "bool")
+      : converted(text, types[i], type)
   );
   const template = type === "f32" || row.wgslInt === undefined ? row.wgsl : row.wgslInt;
-  return template.replace(/\b[abcT]\b/g, (name) =>
-    name === "T" ? valueType(type) : args["abc".indexOf(name)]);
+  return template.replace(
+    /\b[abcT]\b/g,
+    (name) => name === "T" ? valueType(type) : args["abc".indexOf(name)],
+  );
 }
 
 /** Brings a number into the range of its type: integers wrap, bools are 0 or 1. */
 export function coerced(value: number, type: DType): number {
-  return type === "i32" ? value | 0 : type === "u32" ? value >>> 0 : type === "bool" ? (value ? 1 : 0) : value;
+  return type === "i32"
+    ? value | 0
+    : type === "u32"
+    ? value >>> 0
+    : type === "bool"
+    ? (value ? 1 : 0)
+    : value;
 }
 
 /** Converts as a cast does: towards zero, clamped to the range of the type. */
@@ -101,7 +111,9 @@ export function evaluator(
         const [a, b, c] = e.args.map(build);
         const none = () => 0;
         const [fa, fb, fc] = [a ?? none, b ?? none, c ?? none];
-        if (e.op === "mul" && integer) return (x, s) => coerced(Math.imul(fa(x, s), fb(x, s)), type);
+        if (e.op === "mul" && integer) {
+          return (x, s) => coerced(Math.imul(fa(x, s), fb(x, s)), type);
+        }
         return (x, s) => {
           const value = row.ref(fa(x, s), fb(x, s), fc(x, s));
           return integer ? coerced(value, type) : value;

@@ -73,7 +73,10 @@ function vectorised(o: StridedOperand): boolean {
     o.strides.every((s, d) => d === last || s % 4 === 0);
 }
 
-function mapProgram({ expr, shape, inputs, output, scalars }: MapParams, traits: DeviceTraits): WgslProgram {
+function mapProgram(
+  { expr, shape, inputs, output, scalars }: MapParams,
+  traits: DeviceTraits,
+): WgslProgram {
   const count = sizeOf(shape);
   const last = shape.length - 1;
   const wide = last >= 0 && shape[last] % 4 === 0 && vectorised(output);
@@ -87,8 +90,10 @@ function mapProgram({ expr, shape, inputs, output, scalars }: MapParams, traits:
   const target: Binding = { name: "y", dtype: output.dtype, width };
   const lines = [coordinates("i", steps, "c"), ...inputs.map((o, n) => load(o, n, wide))];
   const perLane = inputs.map((o, n) => laneNames(o, n, wide));
-  const calls = Array.from({ length: width }, (_, lane) =>
-    stored(output.dtype, `f(${perLane.map((names) => names[lane]).join(", ")})`));
+  const calls = Array.from(
+    { length: width },
+    (_, lane) => stored(output.dtype, `f(${perLane.map((names) => names[lane]).join(", ")})`),
+  );
   const value = wide ? `vec4(${calls.join(", ")})` : calls[0];
   lines.push(`  y[${addressOf(output, wide, true)}] = ${value};`);
   const text = exprFunction("f", expr, inputs.map((i) => i.dtype)) + "\n" +
@@ -112,7 +117,9 @@ function load(o: StridedOperand, n: number, wide: boolean): string {
   const stride = o.strides.at(-1) ?? 0;
   if (!wide || vector || stride === 0) return `  let v${n} = x${n}[${addressOf(o, wide, vector)}];`;
   const base = `  let p${n} = ${addressOf(o, wide, false)};`;
-  const lanes = [0, 1, 2, 3].map((lane) => `  let v${n}_${lane} = x${n}[p${n} + ${u32(lane * stride)}];`);
+  const lanes = [0, 1, 2, 3].map((lane) =>
+    `  let v${n}_${lane} = x${n}[p${n} + ${u32(lane * stride)}];`
+  );
   return [base, ...lanes].join("\n");
 }
 

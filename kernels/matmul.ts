@@ -6,8 +6,23 @@
  * the plain product and both products of the backward pass run without copies.
  */
 
-import { addProducts, chooseTile, declareSums, storeSums, type Tile, tileGroups, tileHead } from "./gemm.ts";
-import { type DeviceTraits, intern, type Kernel, type Shape, sizeOf, type WgslProgram } from "./types.ts";
+import {
+  addProducts,
+  chooseTile,
+  declareSums,
+  storeSums,
+  type Tile,
+  tileGroups,
+  tileHead,
+} from "./gemm.ts";
+import {
+  type DeviceTraits,
+  intern,
+  type Kernel,
+  type Shape,
+  sizeOf,
+  type WgslProgram,
+} from "./types.ts";
 import { address, addressesOf, coordinates, shader, u32 } from "./wgsl.ts";
 
 /** A matrix operand: steps from row to row and from column to column, and along the batch axes. */
@@ -127,7 +142,9 @@ function operandRows(
     return lines.join("\n");
   }
   for (let r = 0; r < count; r++) {
-    lines.push(`  let ${name}r${r} = ${name}Base + min(${first} + ${r}u, ${size - 1}u) * ${u32(stride)};`);
+    lines.push(
+      `  let ${name}r${r} = ${name}Base + min(${first} + ${r}u, ${size - 1}u) * ${u32(stride)};`,
+    );
   }
   return lines.join("\n");
 }
@@ -136,7 +153,9 @@ function operandRows(
 function fourSteps(name: string, count: number, depthStride: number, axis: Axis): string {
   const lines: string[] = [];
   if (axis === "depth") {
-    for (let r = 0; r < count; r++) lines.push(`    let ${name}x${r} = ${name}[(${name}r${r} + k) / 4u];`);
+    for (let r = 0; r < count; r++) {
+      lines.push(`    let ${name}x${r} = ${name}[(${name}r${r} + k) / 4u];`);
+    }
     return lines.join("\n");
   }
   for (let step = 0; step < 4; step++) {
@@ -146,7 +165,9 @@ function fourSteps(name: string, count: number, depthStride: number, axis: Axis)
         lines.push(`    let ${name}v${g}_${step} = ${name}[(${name}g${g} + ${k}) / 4u];`);
       }
     } else {
-      for (let r = 0; r < count; r++) lines.push(`    let ${name}s${r}_${step} = ${name}[${name}r${r} + ${k}];`);
+      for (let r = 0; r < count; r++) {
+        lines.push(`    let ${name}s${r}_${step} = ${name}[${name}r${r} + ${k}];`);
+      }
     }
   }
   return lines.join("\n");
@@ -170,7 +191,8 @@ function products(tile: Tile, step: number, aAxis: Axis, bAxis: Axis): string {
       : `as${r}_${step}`;
   const right = (c: number) => {
     if (bAxis === "rows") return `bv${c}_${step}`;
-    const lane = (j: number) => bAxis === "depth" ? `bx${c * 4 + j}.${component}` : `bs${c * 4 + j}_${step}`;
+    const lane = (j: number) =>
+      bAxis === "depth" ? `bx${c * 4 + j}.${component}` : `bs${c * 4 + j}_${step}`;
     return `vec4(${[0, 1, 2, 3].map(lane).join(", ")})`;
   };
   return addProducts(tile, left, right);

@@ -116,9 +116,7 @@ function reduceProgram(params: ReduceParams, traits: DeviceTraits): WgslProgram 
   const inputs: Binding[] = params.inputs.map((o, n) => ({ name: `x${n}`, dtype: o.dtype }));
   const types = params.inputs.map((i) => i.dtype);
   const acc = dtypeOf(params.expr, types);
-  const finish = params.post === null
-    ? ""
-    : exprFunction("post", params.post, [acc]) + "\n";
+  const finish = params.post === null ? "" : exprFunction("post", params.post, [acc]) + "\n";
   const text = exprFunction("f", params.expr, types) + "\n" + finish +
     (team ? teamBody(params, acc, outputs) : threadBody(params, acc, outputs));
   return {
@@ -131,7 +129,11 @@ function reduceProgram(params: ReduceParams, traits: DeviceTraits): WgslProgram 
 function outputHead({ outer, inputs, splits, reduced }: ReduceParams): string {
   const rank = outer.length;
   const lines = splits > 1
-    ? [`  let s = o / ${sizeOf(outer)}u;`, `  let oo = o % ${sizeOf(outer)}u;`, coordinates("oo", outer, "c")]
+    ? [
+      `  let s = o / ${sizeOf(outer)}u;`,
+      `  let oo = o % ${sizeOf(outer)}u;`,
+      coordinates("oo", outer, "c"),
+    ]
     : [coordinates("o", outer, "c")];
   inputs.forEach((o, n) =>
     lines.push(`  let b${n} = ${address("c", o.strides.slice(0, rank), o.offset)};`)
@@ -169,18 +171,25 @@ function threadBody(params: ReduceParams, acc: DType, outputs: number): string {
   const last = reduced.length - 1;
   const lines = ["  let o = i;", outputHead(params)];
   for (let k = 0; k < 4; k++) lines.push(`  var a${k}: ${valueType(acc)} = ${start};`);
-  for (let d = 0; d < last; d++) lines.push(`  for (var r${d} = lo${d}; r${d} < hi${d}; r${d}++) {`);
+  for (let d = 0; d < last; d++) {
+    lines.push(`  for (var r${d} = lo${d}; r${d} < hi${d}; r${d}++) {`);
+  }
   const [r, hi] = [`r${last}`, `hi${last}`];
   lines.push(`  var ${r} = lo${last};`);
   lines.push(`  for (; ${r} + 4u <= ${hi}; ${r} += 4u) {`);
   for (let k = 0; k < 4; k++) {
-    lines.push(`    a${k} = ${folded(fold, acc, `a${k}`, valueAt(params, k ? `${r} + ${k}u` : r))};`);
+    lines.push(
+      `    a${k} = ${folded(fold, acc, `a${k}`, valueAt(params, k ? `${r} + ${k}u` : r))};`,
+    );
   }
   lines.push(`  }`, `  for (; ${r} < ${hi}; ${r}++) {`);
   lines.push(`    a0 = ${folded(fold, acc, "a0", valueAt(params, r))};`, `  }`);
   for (let d = 0; d < last; d++) lines.push(`  }`);
   const pair = (a: string, b: string) => `(${folded(fold, acc, a, b)})`;
-  lines.push(`  let total = ${pair(pair("a0", "a1"), pair("a2", "a3"))};`, `  ${result(params, "total")}`);
+  lines.push(
+    `  let total = ${pair(pair("a0", "a1"), pair("a2", "a3"))};`,
+    `  ${result(params, "total")}`,
+  );
   return perThread(outputs, lines.join("\n"));
 }
 
@@ -192,7 +201,10 @@ function teamBody(params: ReduceParams, acc: DType, outputs: number): string {
   const split: string[] = [];
   let rest = "r";
   for (let d = last; d > 0; d--) {
-    split.push(`    let r${d} = ${rest} % ${spans[d]} + lo${d};`, `    let q${d} = ${rest} / ${spans[d]};`);
+    split.push(
+      `    let r${d} = ${rest} % ${spans[d]} + lo${d};`,
+      `    let q${d} = ${rest} / ${spans[d]};`,
+    );
     rest = `q${d}`;
   }
   split.push(`    let r0 = ${rest} + lo0;`);
@@ -202,7 +214,9 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) wgs: vec3
   let o = wg.y * wgs.x + wg.x;
   if (o >= ${outputs}u) { return; }
 ${outputHead(params)}
-  let total = select(0u, ${spans.join(" * ")}, ${reduced.map((_, d) => `hi${d} > lo${d}`).join(" && ")});
+  let total = select(0u, ${spans.join(" * ")}, ${
+    reduced.map((_, d) => `hi${d} > lo${d}`).join(" && ")
+  });
   var a: ${valueType(acc)} = ${literal(neutralValue(fold, acc), acc)};
   for (var r = lane; r < total; r += ${TEAM}u) {
 ${split.join("\n")}

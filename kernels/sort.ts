@@ -7,7 +7,14 @@
 
 import { operandKey, type StridedOperand } from "./map.ts";
 import { compareNumbers, type OrderedType, orderKey } from "./order_key.ts";
-import { type DeviceTraits, intern, type Kernel, type Shape, sizeOf, type WgslProgram } from "./types.ts";
+import {
+  type DeviceTraits,
+  intern,
+  type Kernel,
+  type Shape,
+  sizeOf,
+  type WgslProgram,
+} from "./types.ts";
 import { address, addressesOf, coordinates, grid, perThread, shader, u32 } from "./wgsl.ts";
 
 /** Parameters of the first kernel: sorts blocks of each line. */
@@ -170,8 +177,10 @@ function sortBlocksReference(
   let at = 0;
   for (const start of addressesOf(outer, input.strides.slice(0, -1), input.offset)) {
     for (let low = 0; low < length; low += block) {
-      const pairs = Array.from({ length: Math.min(block, length - low) }, (_, k) =>
-        [x[start + (low + k) * input.strides.at(-1)!], low + k] as const);
+      const pairs = Array.from(
+        { length: Math.min(block, length - low) },
+        (_, k) => [x[start + (low + k) * input.strides.at(-1)!], low + k] as const,
+      );
       for (const [value, index] of sorted(pairs, descending, keep)) {
         values[at] = value;
         indices[at++] = index;
@@ -188,8 +197,10 @@ function mergeRunsReference(
   let at = 0;
   for (let o = 0; o < lines; o++) {
     for (let low = 0; low < length; low += 2 * run) {
-      const pairs = Array.from({ length: Math.min(2 * run, length - low) }, (_, k) =>
-        [x[o * length + low + k], origin[o * length + low + k]] as const);
+      const pairs = Array.from(
+        { length: Math.min(2 * run, length - low) },
+        (_, k) => [x[o * length + low + k], origin[o * length + low + k]] as const,
+      );
       for (const [value, index] of sorted(pairs, descending, keep)) {
         values[at] = value;
         indices[at++] = index;

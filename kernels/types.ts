@@ -8,6 +8,7 @@ export type Shape = readonly number[];
 
 /** Where the elements of an operand lie: element (i, j, …) is at `offset + i·strides[0] + j·strides[1] + …`. */
 export interface Layout {
+  /** Sizes of the axes. */
   readonly shape: Shape;
   /** In elements; 0 repeats, negative runs backwards. */
   readonly strides: readonly number[];
@@ -27,7 +28,9 @@ export interface DeviceTraits {
 
 /** WGSL text with its entry point `main`, and how many workgroups to start. */
 export interface WgslProgram {
+  /** The shader. */
   readonly code: string;
+  /** Workgroups along x, y and z. */
   readonly groups: readonly [number, number, number];
 }
 
@@ -47,11 +50,15 @@ export interface Kernel {
   readonly key: string;
   /** The parameters, for backends that generate their own code. */
   readonly params: unknown;
+  /** Element types of the inputs. */
   readonly inputs: readonly DType[];
+  /** Element types of the outputs. */
   readonly outputs: readonly DType[];
+  /** Types of the run-time numbers. */
   readonly scalars: readonly ScalarType[];
   /** Floating-point operations of one run, where the family counts them. */
   readonly flops?: number;
+  /** The shader for a device. */
   wgsl(traits: DeviceTraits): WgslProgram;
   /** The same work on plain loops in double precision; one number per element, whatever the dtype. */
   reference(
@@ -63,16 +70,23 @@ export interface Kernel {
 
 /** The range of a buffer that a kernel works on, in elements. */
 export interface Operand<Buffer> {
+  /** What the backend calls it by. */
   readonly buffer: Buffer;
+  /** First element. */
   readonly offset: number;
+  /** Number of elements. */
   readonly size: number;
 }
 
 /** A kernel with its operands: what an op appends, what a recorder keeps, what a backend runs. */
 export interface KernelCall<Buffer> {
+  /** What runs. */
   readonly kernel: Kernel;
+  /** What it reads. */
   readonly inputs: readonly Operand<Buffer>[];
+  /** What it writes. */
   readonly outputs: readonly Operand<Buffer>[];
+  /** Its run-time numbers. */
   readonly scalars: readonly number[];
 }
 

@@ -18,11 +18,7 @@ import type { Progress } from "./scalars.ts";
 import type { RunSession } from "./session.ts";
 
 /** Options of a `TrackingCallback`. */
-export interface TrackingOptions<
-  B = unknown,
-  O extends StepOutput = StepOutput,
-  C extends Context = Context,
-> {
+export interface TrackingOptions {
   /**
    * Record the values of steps whose number is a multiple of this one.
    *
@@ -41,8 +37,8 @@ export interface TrackingOptions<
    * @default {"train"}
    */
   split?: string;
-  /** More values of a step, such as the learning rate; called only for steps that are recorded. */
-  scalars?: (event: StepEndEvent<B, O, C>) => Readonly<Record<string, number | TensorLike>>;
+  /** More values of a step, such as the learning rate; called for the steps that are recorded. */
+  scalars?: (event: StepEndEvent) => Readonly<Record<string, number | TensorLike>>;
   /** The time in milliseconds, for the reads. */
   now?: () => number;
 }
@@ -86,11 +82,7 @@ interface StepRecord {
  * assert(scalars.map((row) => row.key).join() === "step/error,step/error,train/accuracy");
  * ```
  */
-export class TrackingCallback<
-  B = unknown,
-  O extends StepOutput = StepOutput,
-  C extends Context = Context,
-> implements Callback<B, O, C> {
+export class TrackingCallback implements Callback {
   /** How errors and plans call it. */
   readonly name: string = "TrackingCallback";
   /** After metrics and evaluation. */
@@ -99,7 +91,7 @@ export class TrackingCallback<
   #every: number;
   #readEveryMs: number;
   #split: string;
-  #scalars: TrackingOptions<B, O, C>["scalars"];
+  #scalars: TrackingOptions["scalars"];
   #now: () => number;
   #records: StepRecord[] = [];
   #lastRead = 0;
@@ -112,7 +104,7 @@ export class TrackingCallback<
    * @param options how often to record and to read, names, more values
    * @throws {RangeError} if `every` is no whole number from 1, or `readEveryMs` is below 0
    */
-  constructor(session: RunSession, options: TrackingOptions<B, O, C> = {}) {
+  constructor(session: RunSession, options: TrackingOptions = {}) {
     const { every = 10, readEveryMs = 1000 } = options;
     if (!Number.isSafeInteger(every) || every < 1 || !(readEveryMs >= 0)) {
       throw new RangeError(
@@ -129,7 +121,7 @@ export class TrackingCallback<
   }
 
   /** Writes the settings, what the context holds, and the limits of the loop. */
-  onEngineStart({ engine, state, context }: EngineStartEvent<O, C>): void {
+  onEngineStart({ engine, state, context }: EngineStartEvent): void {
     this.#start = this.#lastRead = this.#now();
     const config = typeof context.config === "object" ? context.config : null;
     this.#session.logParams({ context: describeContext(context), ...config });
@@ -144,14 +136,14 @@ export class TrackingCallback<
   }
 
   /** Takes the values of a step that is to be recorded, and reads them when it is time. */
-  onStepEnd(event: StepEndEvent<B, O, C>): void | Promise<void> {
+  onStepEnd(event: StepEndEvent): void | Promise<void> {
     if (event.state.globalStep % this.#every !== 0) return;
     this.#record(event);
     if (this.#now() - this.#lastRead >= this.#readEveryMs) return this.#flush();
   }
 
   /** Writes the metrics. */
-  async onEpochEnd({ state }: EpochEndEvent<O, C>): Promise<void> {
+  async onEpochEnd({ state }: EpochEndEvent): Promise<void> {
     await this.#flush();
     const named = Object.entries(state.metrics).map(([name, value]) => [
       name.includes("/") ? name : `${this.#split}/${name}`,
@@ -161,7 +153,7 @@ export class TrackingCallback<
   }
 
   /** Makes the error that of the run, and saves the values of the steps before it. */
-  async onException({ error, state }: ExceptionEvent<O, C>): Promise<void> {
+  async onException({ error, state }: ExceptionEvent): Promise<void> {
     this.#session.fail(error);
     // what cannot be written has been said; a second attempt would only repeat it
     if (error instanceof TrackError) return this.#drop();
@@ -173,7 +165,7 @@ export class TrackingCallback<
   }
 
   /** Writes why the loop ended. */
-  async onEngineEnd({ engine, state, reason, detail, error }: EngineEndEvent<O, C>): Promise<void> {
+  async onEngineEnd({ engine, state, reason, detail, error }: EngineEndEvent): Promise<void> {
     if (error instanceof TrackError) return this.#drop();
     await this.#flush();
     this.#session.logEvent("engineEnd", {
@@ -185,7 +177,7 @@ export class TrackingCallback<
     });
   }
 
-  #record(event: StepEndEvent<B, O, C>): void {
+  #record(event: StepEndEvent): void {
     const values = [...scalarsOf(event.output), ...Object.entries(this.#scalars?.(event) ?? {})];
     if (values.length === 0) return;
     this.#records.push({

@@ -146,9 +146,16 @@ function readIfThere<T>(
   return parse(bytes, path);
 }
 
+// as in scalars.csv, a last line without its line end is skipped
 function parseEvents(bytes: Uint8Array, path: string): EventRow[] {
   const whole = bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
-  const lines = new TextDecoder().decode(whole).split("\n").slice(0, -1);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(whole);
+  } catch (error) {
+    throw new SyntaxError(`Cannot read ${path}: expected UTF-8`, { cause: error });
+  }
+  const lines = text.split("\n").slice(0, -1);
   return lines.map((line, i) => parseEvent(line, `${path}, line ${i + 1}`));
 }
 

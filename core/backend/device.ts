@@ -8,10 +8,15 @@ import { ReferenceBackend } from "./reference.ts";
 
 /** A buffer of a backend with the number of handles that use it. */
 export interface Storage {
+  /** Where the buffer lives. */
   readonly device: Device;
+  /** What the backend calls it by. */
   readonly buffer: unknown;
+  /** Elements that fit. */
   readonly count: number;
+  /** Type of the elements. */
   readonly dtype: DType;
+  /** Tensors that use it. */
   handles: number;
   /** Counts changes in place, so that autograd can refuse changed values. */
   version: number;
@@ -19,11 +24,13 @@ export interface Storage {
 
 /** Takes kernel calls: at once (eager), or to keep them for a captured program. */
 export interface Recorder {
+  /** Takes the next call. */
   record(call: KernelCall<unknown>): void;
 }
 
 /** What a scope may hold: anything that can give its memory back. */
 export interface Releasable {
+  /** Gives the memory back. */
   dispose(): void;
 }
 
@@ -33,7 +40,11 @@ export class StepScope implements Disposable {
   readonly #made = new Set<Releasable>();
   #open = true;
 
-  /** @param device the device whose tensors it holds */
+  /**
+   * Opened by `device.scope()`.
+   *
+   * @param device the device whose tensors it holds
+   */
   constructor(device: Device) {
     this.#device = device;
   }
@@ -74,7 +85,11 @@ export class Device {
   readonly #scopes: StepScope[] = [];
   #recorder: Recorder;
 
-  /** @param backend what runs the kernels */
+  /**
+   * A device on a backend; getDevice() opens the usual ones.
+   *
+   * @param backend what runs the kernels
+   */
   constructor(backend: Backend) {
     this.#backend = backend;
     this.#recorder = { record: (call) => backend.run(call) };

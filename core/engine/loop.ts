@@ -271,16 +271,22 @@ export class Loop {
     const error = errors[0];
     const detail = this.#stop?.detail;
     const end = { reason: this.#reason(failed), detail, ...(failed ? { error } : {}) };
-    try {
-      const scope = this.#openScope();
-      if (failed) await handlers.fireAll("exception", this.#payload({ error }), run, errors);
-      await handlers.fireAll("engineEnd", this.#payload(end), run, errors);
-      this.#outputs.release();
-      scope?.close();
-    } catch (late) {
-      errors.push(late);
-    }
+    const scope = this.#attempt(() => this.#openScope());
+    if (failed) await handlers.fireAll("exception", this.#payload({ error }), run, errors);
+    await handlers.fireAll("engineEnd", this.#payload(end), run, errors);
+    this.#attempt(() => this.#outputs.release());
+    this.#attempt(() => scope?.close());
+    errors.push(...this.#late.splice(0));
     state.output = null;
+  }
+
+  /** Runs what must not keep the ending events from firing. */
+  #attempt<T>(work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #reason(failed: boolean): EndReason {

@@ -14,10 +14,10 @@ import { map } from "./map.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** An operand of an elementwise op; a number stands for a tensor of one value. */
-export type Operand = Tensor | number;
+export type TensorOrNumber = Tensor | number;
 
 /** Applies a row to tensors and numbers, at least one of them a tensor. */
-export function elementwise(op: OpName, ...operands: readonly Operand[]): Tensor {
+export function elementwise(op: OpName, ...operands: readonly TensorOrNumber[]): Tensor {
   const tensors = operands.filter((o) => typeof o !== "number");
   if (tensors.length === 0) {
     throw new TypeError(`Cannot ${op} numbers only: expected at least one tensor`);
@@ -65,9 +65,9 @@ function numberType(value: number, tensors: readonly Tensor[]): ScalarType {
 export type UnaryMethods = { readonly [K in UnaryName]: () => Tensor };
 
 /** Methods of the rows with two arguments. */
-export type BinaryMethods = { readonly [K in BinaryName]: (other: Operand) => Tensor };
+export type BinaryMethods = { readonly [K in BinaryName]: (other: TensorOrNumber) => Tensor };
 
 /** Methods of the rows with three arguments; for `where` the tensor is the condition. */
 export type TernaryMethods = {
-  readonly [K in TernaryName]: (second: Operand, third: Operand) => Tensor;
+  readonly [K in TernaryName]: (second: TensorOrNumber, third: TensorOrNumber) => Tensor;
 };

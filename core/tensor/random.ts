@@ -49,7 +49,12 @@ export class Key {
   /** Second word. */
   readonly k1: number;
 
-  /** @param seed an integer from 0 to 2^53 - 1 @throws {RangeError} if it is none */
+  /**
+   * The key of a seed.
+   *
+   * @param seed an integer from 0 to 2^53 - 1
+   * @throws {RangeError} if it is none
+   */
   constructor(seed: number) {
     if (!Number.isSafeInteger(seed) || seed < 0) {
       throw new RangeError(

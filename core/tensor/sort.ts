@@ -1,10 +1,9 @@
 /** Sorting and the largest or smallest elements, along an axis. */
 
 import { ShapeError, showShape } from "../errors.ts";
-import { lineStrides } from "./axis_lines.ts";
-import { placeOnto } from "./gather.ts";
+import { placeOnto } from "./picks.ts";
 import { axisOf } from "./shape.ts";
-import { sortLines, type SortedLines } from "./sort_lines.ts";
+import { type SortedLines, sortLines } from "./sort_lines.ts";
 import { noGrad, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 

@@ -10,11 +10,15 @@ export type BackwardRule = (gradOutput: Tensor) => readonly (Tensor | null)[];
 
 /** One op on the tape. */
 export interface TapeNode {
+  /** Grows with every op. */
   readonly id: number;
+  /** Name for messages. */
   readonly op: string;
+  /** Where gradients flow to. */
   readonly inputs: readonly Tensor[];
   /** Tensors whose values the rule reads, with their versions when the op ran. */
   readonly saved: readonly (readonly [Tensor, number])[];
+  /** Null after backward() released it. */
   rule: BackwardRule | null;
 }
 

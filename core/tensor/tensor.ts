@@ -13,8 +13,11 @@ export type NestedArray = number | NestedArray[];
 
 /** Where a new handle looks into its storage. */
 export interface ViewSpec {
+  /** Sizes of the axes. */
   readonly shape: Shape;
+  /** Steps along the axes, in elements. */
   readonly strides: readonly number[];
+  /** First element, from the start of the storage. */
   readonly offset: number;
 }
 

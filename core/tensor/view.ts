@@ -12,7 +12,9 @@ import type { Tensor, ViewSpec } from "./tensor.ts";
 
 /** A range along an axis, as in `start:stop:step`; negative positions count from the end. */
 export interface SliceRange {
+  /** First position. @default {0} */
   readonly start?: number;
+  /** Position behind the last. @default {the size} */
   readonly stop?: number;
   /** At least 1. @default {1} */
   readonly step?: number;

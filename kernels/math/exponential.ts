@@ -121,7 +121,8 @@ export const exponentials: Readonly<Record<string, string>> = {
   let s = select(log_split(1.0 + a), vec2<f32>(0.0, a), near);
   return log_edges(1.0 + a, (log_tail(s.y) - s.x * 2.1219444e-4) + s.x * 0.693359375);
 }`,
-  softplus: `fn softplus(a: f32) -> f32 { return max(a, 0.0) + precise_log1p(precise_exp(-abs(a))); }`,
+  softplus:
+    `fn softplus(a: f32) -> f32 { return max(a, 0.0) + precise_log1p(precise_exp(-abs(a))); }`,
   precise_logaddexp: `fn precise_logaddexp(a: f32, b: f32) -> f32 {
   if (a == b) { return a + 0.6931472; }
   return max_nan(a, b) + precise_log1p(precise_exp(-abs(a - b)));

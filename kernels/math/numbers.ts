@@ -4,7 +4,8 @@
 export const numbers: Readonly<Record<string, string>> = {
   is_nan: `fn is_nan(a: f32) -> bool { return (bitcast<u32>(a) & 0x7fffffffu) > 0x7f800000u; }`,
   is_inf: `fn is_inf(a: f32) -> bool { return (bitcast<u32>(a) & 0x7fffffffu) == 0x7f800000u; }`,
-  is_finite: `fn is_finite(a: f32) -> bool { return (bitcast<u32>(a) & 0x7fffffffu) < 0x7f800000u; }`,
+  is_finite:
+    `fn is_finite(a: f32) -> bool { return (bitcast<u32>(a) & 0x7fffffffu) < 0x7f800000u; }`,
   is_negative: `fn is_negative(a: f32) -> bool { return bitcast<u32>(a) >= 0x80000000u; }`,
   nan: `fn nan() -> f32 { var b: u32 = 0x7fc00000u; return bitcast<f32>(b); }`,
   inf: `fn inf() -> f32 { var b: u32 = 0x7f800000u; return bitcast<f32>(b); }`,
@@ -17,6 +18,10 @@ export const numbers: Readonly<Record<string, string>> = {
   if (is_nan(a)) { return a; }
   if (is_nan(b)) { return b; }
   return min(a, b);
+}`,
+  // By a constant 0, compilers divide as by 1.
+  divide: `fn divide(a: f32, b: f32) -> f32 {
+  return select(a / b, a * select(inf(), -inf(), is_negative(b)), b == 0.0);
 }`,
   // Twelve leading bits: products of two such numbers are exact.
   leading_bits: `fn leading_bits(a: f32) -> f32 {
@@ -48,7 +53,7 @@ export const numbers: Readonly<Record<string, string>> = {
 }`,
   // The quotient of an exact multiple is an integer up to rounding, so it is rounded to the nearest.
   floor_divide: `fn floor_divide(a: f32, b: f32) -> f32 {
-  if (b == 0.0) { return a / b; }
+  if (b == 0.0) { return divide(a, b); }
   let r = exact_fmod(a, b);
   let below = r != 0.0 && is_negative(r) != is_negative(b);
   return round((a - r) / b) - select(0.0, 1.0, below);

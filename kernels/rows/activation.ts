@@ -1,7 +1,25 @@
 /** Rows of activation functions. */
 
 import { erfc, sigmoid, softplus } from "../special.ts";
-import { add, and, c, div, exact, gt, lt, mul, neg, op, rows, series, sub, ulp1, ulp5, where, zero } from "./row.ts";
+import {
+  add,
+  and,
+  c,
+  div,
+  exact,
+  gt,
+  lt,
+  mul,
+  neg,
+  op,
+  rows,
+  series,
+  sub,
+  ulp1,
+  ulp5,
+  where,
+  zero,
+} from "./row.ts";
 
 const sides = [[1.5], [-3], [0.25]];
 const slopes = [[1.5, 0.25], [-3, 0.5], [-0.1, 2]];
@@ -64,7 +82,7 @@ export const activations = rows({
     arity: 2,
     kind: "float",
     doc: "`a` where it is above 0, `b·(e^(a / b) - 1)` elsewhere.",
-    wgsl: "select(b * precise_expm1(a / b), a, a > 0.0 || abs(a / b) < 1e-8)",
+    wgsl: "select(b * precise_expm1(divide(a, b)), a, a > 0.0 || abs(divide(a, b)) < 1e-8)",
     ref: (a, b) => (a > 0 || Math.abs(a / b) < 1e-8 ? a : b * Math.expm1(a / b)),
     grad: (g, [a, b]) => {
       const low = div(op("minimum", a, c(0)), b);

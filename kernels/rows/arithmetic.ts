@@ -1,7 +1,24 @@
 /** Rows of arithmetic on floats and integers. */
 
 import { floorDivide, floorRemainder } from "../special.ts";
-import { add, and, c, div, exact, gt, lt, mul, neg, op, rows, sub, ulp1, ulp5, where, zero } from "./row.ts";
+import {
+  add,
+  and,
+  c,
+  div,
+  exact,
+  gt,
+  lt,
+  mul,
+  neg,
+  op,
+  rows,
+  sub,
+  ulp1,
+  ulp5,
+  where,
+  zero,
+} from "./row.ts";
 
 const pairs = [[1.5, -0.25], [-3, 7]];
 
@@ -45,7 +62,7 @@ export const arithmetic = rows({
     arity: 2,
     kind: "float",
     doc: "True quotient `a / b`, also of integers.",
-    wgsl: "a / b",
+    wgsl: "divide(a, b)",
     ref: (a, b) => a / b,
     grad: (g, [, b], y) => [div(g, b), neg(div(mul(g, y), b))],
     samples: pairs,
@@ -82,7 +99,7 @@ export const arithmetic = rows({
     doc: "Reciprocal `1 / a`.",
     wgsl: "1.0 / a",
     ref: (a) => 1 / a,
-    grad: (g, _, y) => [neg(mul(g, mul(y, y)))],
+    grad: (g, _, y) => [neg(mul(mul(g, y), y))],
     samples: [[1.5], [-3]],
     tolerance: ulp5,
     source: "torch.reciprocal",
@@ -90,7 +107,8 @@ export const arithmetic = rows({
   maximum: {
     arity: 2,
     kind: "numeric",
-    doc: "The larger of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
+    doc:
+      "The larger of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
     wgsl: "max_nan(a, b)",
     wgslInt: "max(a, b)",
     ref: (a, b) => Math.max(a, b),
@@ -105,7 +123,8 @@ export const arithmetic = rows({
   minimum: {
     arity: 2,
     kind: "numeric",
-    doc: "The smaller of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
+    doc:
+      "The smaller of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
     wgsl: "min_nan(a, b)",
     wgslInt: "min(a, b)",
     ref: (a, b) => Math.min(a, b),
@@ -206,7 +225,8 @@ export const arithmetic = rows({
   clamp: {
     arity: 3,
     kind: "numeric",
-    doc: "`a` limited to [b, c]: `min(max(a, b), c)`; NaN where any is NaN. At a bound the gradient goes to `a`.",
+    doc:
+      "`a` limited to [b, c]: `min(max(a, b), c)`; NaN where any is NaN. At a bound the gradient goes to `a`.",
     wgsl: "min_nan(max_nan(a, b), c)",
     wgslInt: "min(max(a, b), c)",
     ref: (a, low, high) => Math.min(Math.max(a, low), high),

@@ -123,8 +123,10 @@ export const exponential = rows({
       return [mul(g, slope), mul(g, mul(y, op("log", where(flat, c(1), a))))];
     },
     samples: [[1.5, 2.5], [0.3, -1.25], [4, 0.5], [2, 0]],
-    tolerance: { rel: 1e-6, abs: 1e-38 },
-    source: "torch.pow; 0⁰ = 1ᵇ = 1; for integers b < 0 gives 0 unless a is ±1",
+    tolerance: { rel: 2.5e-6, abs: 1e-38 },
+    source:
+      "torch.pow; 0⁰ = 1ᵇ = 1; for integers b < 0 gives 0 unless a is ±1; good to 2e-7 itself, " +
+      "but the rounding of b - 1 in its gradient costs |log a| times as much",
   },
   logaddexp: {
     arity: 2,

@@ -6,13 +6,13 @@ const discrete = "the result is not continuous";
 const flags = [[1, 1], [1, 0], [0, 1], [0, 0]];
 const holds = (a: number): boolean => a !== 0;
 
-// Compilers fold x == x to true and x != x to false; the bit test keeps a NaN unequal to itself.
+// Compilers fold x == x to true and take x != NaN for false; the bit test keeps a NaN unequal to all.
 const compare = (sign: string, ref: (a: number, b: number) => boolean): RowOf<2> => ({
   arity: 2,
   kind: "compare",
   doc: `\`a ${sign} b\`; ${sign === "!=" ? "true" : "false"} where either is NaN.`,
   wgsl: sign === "!="
-    ? "(a != b || is_nan(a))"
+    ? "(!(a == b) || is_nan(a))"
     : sign.endsWith("=")
     ? `(a ${sign} b && !is_nan(a))`
     : `(a ${sign} b)`,

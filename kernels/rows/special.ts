@@ -4,8 +4,7 @@ import { erf, erfc } from "../special.ts";
 import { c, mul, neg, op, rows, series } from "./row.ts";
 import type { Expr } from "../expr.ts";
 
-const bell = (a: Expr, factor: number): Expr =>
-  mul(c(factor), op("exp", neg(mul(a, a))));
+const bell = (a: Expr, factor: number): Expr => mul(c(factor), op("exp", neg(mul(a, a))));
 
 /** Rows of this family by name. */
 export const special = rows({

@@ -54,7 +54,7 @@ Deno.test("CsvDataset.fromText() names columns of text without a header", () => 
   assertEquals([dataset.featureNames, dataset.count], [["a", "b"], 2]);
 });
 
-Deno.test("CsvDataset.fromText() reads quotes, CRLF, blank lines, spaces and a byte-order mark", () => {
+Deno.test("CsvDataset.fromText() reads quotes, CRLF, blank lines, spaces, and a BOM", () => {
   const text = '\ufeff"a,1",y\r\n\r\n" 2.5 ","in\r\nside"\r\n-1e3 , b \r\n';
   const dataset = CsvDataset.fromText(text, { target: "y" });
   assertEquals(dataset.featureNames, ["a,1"]);
@@ -80,6 +80,7 @@ const rejected: [why: string, text: string, line: number, part: string][] = [
   ["a short row", "a,b,y\n1,2,0\n1,0\n", 3, "line 3 must have 3 fields: got 2"],
   ["a long row", "a,b,y\n1,2,0,4\n", 2, "line 2 must have 3 fields: got 4"],
   ["a ragged row after blank lines", "a,y\n\n1,0\n\n\n2\n", 6, "line 6 must have 2 fields: got 1"],
+  ["a ragged row after a BOM", "\ufeff\n\r\na,y\n2\n\r", 4, "line 4 must have 2 fields: got 1"],
   ["a ragged row after line breaks in quotes", 'a,y\n1,"b\nc\nd"\n2\n', 5, "line 5 must"],
   ["text where a number is due", "a,y\n1,0\nhot,1\n", 3, 'column "a" on line 3 must be a finite'],
   ["nothing where a number is due", "a,y\n,0\n", 2, 'finite number: got ""'],
@@ -141,17 +142,17 @@ Deno.test("CsvDataset.fromText() obeys its limits", () => {
   assertThrows(
     () => CsvDataset.fromText(text, { target, limits: { fieldLength: 19 } }),
     CsvError,
-    "at most 19 characters: got 20 on line 3",
+    "the row on line 3 may have at most 19 characters in a field: got 20",
   );
   assertThrows(
     () => CsvDataset.fromText(text, { target, limits: { rowLength: 21 } }),
     CsvError,
-    "at most 21 characters: got 22 on line 3",
+    "the row on line 3 may have at most 21 characters: got 22",
   );
   assertThrows(
     () => CsvDataset.fromText(text, { target, limits: { columns: 1 } }),
     CsvError,
-    "at most 1 fields: got more on line 1",
+    "the row on line 1 may have at most 1 fields: got more",
   );
   CsvDataset.fromText(text, { target, limits: { fieldLength: 20, rowLength: 22, columns: 2 } });
 });
@@ -180,6 +181,8 @@ Deno.test("CsvDataset.fromText() gives a data set or one of its errors for any t
     "y",
     " ",
     "\0",
+    "\r",
+    "\ufeff",
     "é",
     '""',
   );

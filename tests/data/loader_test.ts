@@ -51,7 +51,7 @@ Deno.test("DataLoader() has batches of one by default, and none without items", 
   assertEquals([empty.length, await epoch(empty), empty.state().epoch], [0, [], 1]);
 });
 
-Deno.test("DataLoader() yields every index once per epoch, in the order of seed and epoch", async () => {
+Deno.test("DataLoader() yields every index once per epoch, in order(seed, epoch)", async () => {
   const loader = numbers(50, { batchSize: 8, shuffle: true, seed: 6 });
   for (let index = 0; index < 3; index++) {
     assertEquals((await epoch(loader)).flat(), [...order(6, index, 50)]);
@@ -152,7 +152,7 @@ Deno.test("DataLoader() rejects options out of range", () => {
     assertThrows(
       () => numbers(4, { batchSize }),
       RangeError,
-      `Cannot make a DataLoader as batchSize must be a whole number of at least 1: got ${batchSize}`,
+      `make a DataLoader as batchSize must be a whole number of at least 1: got ${batchSize}`,
     );
   }
   assertThrows(() => numbers(4, { seed: -1 }), RangeError, "seed");
@@ -179,7 +179,7 @@ function watched(count: number, failAt = -1): Dataset<number> & { asked: number[
 
 const plain = (items: readonly number[]) => () => [...items];
 
-Deno.test("DataLoader() prepares as many batches ahead as it may while the program waits", async () => {
+Deno.test("DataLoader() prepares batches ahead while the program waits", async () => {
   const dataset = watched(10);
   const loader = new DataLoader(dataset, { prefetch: 3, collate: plain });
   const iterator = loader[Symbol.asyncIterator]();
@@ -195,7 +195,7 @@ Deno.test("DataLoader() prepares as many batches ahead as it may while the progr
   assertEquals(dataset.asked.length, 5);
 });
 
-Deno.test("DataLoader() yields the same with any prefetch, whether the program waits or not", async () => {
+Deno.test("DataLoader() yields the same with any prefetch", async () => {
   const expected = await epoch(numbers(20, { batchSize: 3, shuffle: true, prefetch: 0 }));
   for (const prefetch of [0, 1, 5, 100]) {
     const seen: number[][] = [];
@@ -236,7 +236,7 @@ function normalised(pixels: Uint8Array, mean: number, std: number): Float32Array
   return Float32Array.from(pixels, (pixel) => (pixel / 255 - mean) / std);
 }
 
-Deno.test("DataLoader() makes classification batches of images, normalised by their data set", async () => {
+Deno.test("DataLoader() makes classification batches of normalised images", async () => {
   const dataset = digits({ split: "train", count: 12, seed: 5 });
   const options = { batchSize: 5, shuffle: true, seed: 9, device: referenceDevice() };
   const indices = order(9, 0, 12);

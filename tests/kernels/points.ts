@@ -111,10 +111,14 @@ export function argumentsOf(name: string, arity: number, count: number): number[
   for (let k = 0; k < arity; k++) {
     const domain = DOMAINS[name]?.[k] ?? "line";
     // The kinds of draws go round at a different pace in each column, so that all pairs of kinds occur.
-    const drawn = Array.from({ length: count }, (_, n) =>
-      draw(domain, 17 + k, k === 0 ? n : n + k * Math.floor(n / 4)));
-    const special = Array.from({ length: specials ** arity }, (_, n) =>
-      SPECIALS[Math.floor(n / specials ** k) % specials]);
+    const drawn = Array.from(
+      { length: count },
+      (_, n) => draw(domain, 17 + k, k === 0 ? n : n + k * Math.floor(n / 4)),
+    );
+    const special = Array.from(
+      { length: specials ** arity },
+      (_, n) => SPECIALS[Math.floor(n / specials ** k) % specials],
+    );
     columns.push([...drawn, ...special]);
   }
   return columns;

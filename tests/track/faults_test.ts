@@ -131,6 +131,7 @@ Deno.test("RunSession.close() tries meta.json again when called again", async ()
   files.plan = { at: files.log.length + 3, kind: "before", lasting: true };
   await assertRejects(() => session.close(), TrackError, "meta.json: ENOSPC");
   assertEquals(readRun(session.dir, { files }).meta.status, "running");
+  assertThrows(() => session.logScalars({ a: 2 }), TrackError, "is closed");
   files.plan = null;
   await session.close();
   assertEquals(readRun(session.dir, { files }).meta.status, "completed");
@@ -182,6 +183,38 @@ Deno.test("AppendFile takes a torn line back before the next one", () => {
   file.append("three\n");
   assertEquals(files.text("/logs/log.txt"), "one\nthree\n");
   file.close();
+});
+
+Deno.test("writeWhole() syncs the file before, and the folder after renaming", () => {
+  const files = new MemoryFiles();
+  files.makeFolder("/x");
+  writeWhole(files, "/x/a.json", Uint8Array.of(1, 2));
+  const operations = files.log.slice(1).map((line) => line.replace(/\.tmp-\d+-\d+/, "tmp"));
+  assertEquals(operations, [
+    "open /x/tmp",
+    "write /x/tmp",
+    "sync /x/tmp",
+    "close /x/tmp",
+    "rename /x/a.json",
+    "syncFolder /x",
+  ]);
+});
+
+Deno.test("RunSession.close() syncs the logs before it records the end", async () => {
+  const files = new MemoryFiles();
+  const session = await run({ dir: "/runs", files, now });
+  session.logScalars({ a: 1 });
+  session.logText("notes", "x");
+  const before = files.log.length;
+  await session.close();
+  const operations = files.log.slice(before).map((line) => line.replace(session.dir, ""));
+  assertEquals(operations.slice(0, 4), [
+    "sync /logs/scalars.csv",
+    "close /logs/scalars.csv",
+    "sync /logs/notes.txt",
+    "close /logs/notes.txt",
+  ]);
+  assertEquals(operations.at(-2), "rename /meta.json");
 });
 
 Deno.test("writeWhole() says when its temporary file stays behind", () => {

@@ -136,12 +136,17 @@ Deno.test("readRun() reads a run that logged nothing, and skips a torn event", a
   const session = await run({ dir: "/runs", files });
   const empty = readRun(session.dir, { files });
   assertEquals([empty.scalars, empty.events, empty.meta.status], [[], [], "running"]);
-  session.logEvent("a");
+  session.logEvent("é");
   await session.close();
   const path = `${session.dir}/logs/events.jsonl`;
   const line = files.text(path);
-  files.files.set(path, new TextEncoder().encode(line + line.slice(0, -1)));
-  assertEquals(readRun(session.dir, { files }).events.map((row) => row.event), ["a"]);
+  const twice = new TextEncoder().encode(line + line);
+  for (let length = twice.length / 2; length < twice.length; length++) {
+    files.files.set(path, twice.slice(0, length));
+    assertEquals(readRun(session.dir, { files }).events.map((row) => row.event), ["é"]);
+  }
+  files.files.set(path, Uint8Array.of(0xff, 0x0a));
+  assertThrows(() => readRun(session.dir, { files }), SyntaxError, `${path}: expected UTF-8`);
   for (
     const broken of ["{", "[]", "null", '{"time":"x","event":"a","fields":{}}', '{"event":"a"}']
   ) {

@@ -32,7 +32,7 @@ Deno.test("Engine trains a line on a real device, with the device of the paramet
   }, { every: 100 });
   await engine.loop(loader, { maxEpochs: 3 });
   assertEquals([losses.length, engine.state.samples], [3, 1500]);
-  assert(losses[0] > losses[1] && losses[1] > losses[2], String(losses));
+  assert(losses.every((loss) => loss < 1e-12), String(losses));
   const [slope, offset] = await w.data();
   assertAlmostEquals(slope, 3, 1e-4);
   assertAlmostEquals(offset, -2, 1e-4);

@@ -239,6 +239,40 @@ Deno.test("Engine.loop() surfaces a device fault before it says done", async () 
   assertEquals(reason, "failed");
 });
 
+Deno.test("Engine.loop() ends with the error of a scope that cannot close", async () => {
+  const device = new FakeDevice();
+  const broken = (result: "fine" | "bad") => {
+    const engine = new Engine((_engine, _batch: number) => {
+      if (result === "bad") throw new Error("step");
+    }, new Context({ model: null, device }));
+    const scope = device.scope.bind(device);
+    device.scope = () =>
+      Object.assign(scope(), {
+        close() {
+          throw new Error("close");
+        },
+      });
+    return engine.loop([0]).then(() => null, (error) => error).finally(() => device.scope = scope);
+  };
+  // The scope of the ending events cannot close either.
+  assertEquals((await broken("fine")).errors.map(String), ["Error: close", "Error: close"]);
+  const errors = ["Error: step", "Error: close", "Error: close"];
+  assertEquals((await broken("bad")).errors.map(String), errors);
+});
+
+Deno.test("Engine.loop() fires the ending events even if no scope can be opened any more", async () => {
+  const device = new FakeDevice();
+  device.scope = () => {
+    throw new Error("lost");
+  };
+  const engine = idle(device);
+  const seen: string[] = [];
+  engine.on("exception", ({ error }) => void seen.push(String(error)));
+  engine.on("engineEnd", ({ reason }) => void seen.push(reason));
+  await assertRejects(() => engine.loop([0]), AggregateError, "lost (and 1 more error");
+  assertEquals(seen, ["Error: lost", "failed"]);
+});
+
 Deno.test("Engine.loop() shows handlers detached tensors, each once", async () => {
   const device = new FakeDevice();
   const target = device.make(5, [3]);
