@@ -1,4 +1,4 @@
-/** WGSL helper functions that rows and kernels may call; only those that a text names are added to it. */
+/** WGSL helper functions that rows and kernels may call; a text gets only those that it names. */
 
 import { exponentials } from "./math/exponential.ts";
 import { numbers } from "./math/numbers.ts";

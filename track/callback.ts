@@ -55,7 +55,7 @@ interface StepRecord {
  * `step/<name>`, metrics at the end of epochs as `train/<name>` (those with a slash, such as
  * `eval/accuracy`, as they are), and how the run ended.
  *
- * The values of a step are its loss, the numbers and scalar tensors of its output and of the output's
+ * The values of a step are its loss, the numbers and scalar tensors of its output and of its
  * `metadata`, and what the option `scalars` adds. They stay on the device until it is time to read
  * all of them in one wait, so no step waits for its own.
  *
@@ -73,7 +73,8 @@ interface StepRecord {
  *     new Context({ model: null, config: { lr: 0.1 } }),
  *     { callbacks: [new TrackingCallback(session, { every: 1 })] },
  *   );
- *   engine.on("epochEnd", ({ state }) => void (state.metrics.accuracy = 0.9), { phase: "metrics" });
+ *   const measure = { phase: "metrics" } as const;
+ *   engine.on("epochEnd", ({ state }) => void (state.metrics.accuracy = 0.9), measure);
  *   await engine.loop([1, 2], { maxEpochs: 1 });
  *   return session.dir;
  * });

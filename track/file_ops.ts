@@ -1,4 +1,4 @@
-/** The file operations of the tracker: one small interface, so that tests can make each one fail. */
+/** The file operations of the tracker: one small interface, so that a test can make each fail. */
 
 /** A file open for writing. */
 export interface OpenFile {

@@ -27,7 +27,7 @@ export interface JsonValueOptions {
  * @param path what messages call the value, such as "params"
  * @param options how to treat NaN and infinities
  * @returns a copy of nothing but null, booleans, finite numbers, strings, arrays, plain objects
- * @throws {TypeError} naming the path of a value without a JSON form, such as `params.layers[2].size`
+ * @throws {TypeError} naming the path of a value without a JSON form, such as `params.sizes[2]`
  * @throws {RangeError} if the value is nested deeper than 32 levels, as a circular one is
  */
 export function toJsonValue(

@@ -39,8 +39,8 @@ export interface RunOptions {
  *
  * The folder is `<dir>/<UTC stamp>-<4 hex>[-name]`; no two runs ever share one, not even those that
  * start at the same time in several processes. It needs the permissions to read and to write that
- * folder (renaming takes both); host name and commit are recorded where the program may ask for them,
- * else null.
+ * folder (renaming takes both); host name and commit are recorded where the program may ask for
+ * them, else null.
  *
  * @param options name, folder, tags, notes, settings
  * @returns the open session; `await using` closes it

@@ -108,7 +108,7 @@ function checkValue(name: string, value: unknown): void {
 /**
  * Reads the content of a `scalars.csv`.
  *
- * A last line without a line end, which a process leaves that is killed while it writes, is skipped.
+ * A last line without its line end, as a killed process may leave it, is skipped.
  *
  * @param bytes the content of the file
  * @param path how messages call it

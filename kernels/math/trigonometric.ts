@@ -1,6 +1,6 @@
 /**
- * WGSL helpers for circular functions. Arguments are reduced to [-π/4, π/4] exactly enough for every f32: by a split of π/2 up
- * to 8192, and by an integer product with the bits of 2/π above.
+ * WGSL helpers for circular functions. Arguments of any size are reduced to [-π/4, π/4]: by a split
+ * of π/2 up to 8192, and by an integer product with the bits of 2/π above.
  */
 
 /** Helpers by name. */
@@ -15,7 +15,7 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   let low = a0 * b1 + (mid & 0xffffu);
   return a1 * b1 + (mid >> 16u) + (low >> 16u);
 }`,
-  // Words k to k + 3 of a zero word and the first 224 bits of 2/π, by selection: an indexed table is slow on some devices.
+  // Words k to k + 3 of a zero word and the first 224 bits of 2/π; an indexed table is slower.
   two_over_pi: `fn two_over_pi(k: u32) -> vec4<u32> {
   let t0 = vec4<u32>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u);
   let t1 = vec4<u32>(0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu);
@@ -50,8 +50,8 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   let r = ((x - n * 1.5703125) - n * 4.83751297e-4) - n * 7.5495336e-8;
   return vec2<f32>(n, r - n * 2.563344e-12);
 }`,
-  // sin(r) and cos(r) for |r| ≤ π/4, turned by q quarters.
-  turned: `fn turned(q: i32, r: f32) -> f32 {
+  // sin(r) and cos(r) for |r| ≤ π/4, quarter_turns by q quarters.
+  quarter_turns: `fn quarter_turns(q: i32, r: f32) -> f32 {
   let z = r * r;
   let s = r + r * z * (-0.16666655 + z * (0.008332187 - z * 1.9517908e-4));
   let c = (1.0 - 0.5 * z) + z * z * (0.041666646 + z * (z * 2.4432331e-5 - 0.001388731));
@@ -60,17 +60,17 @@ export const trigonometrics: Readonly<Record<string, string>> = {
 }`,
   precise_sin: `fn precise_sin(a: f32) -> f32 {
   let s = quadrant(abs(a));
-  let y = turned(i32(s.x), s.y);
+  let y = quarter_turns(i32(s.x), s.y);
   return select(y, -y, a < 0.0);
 }`,
   precise_cos: `fn precise_cos(a: f32) -> f32 {
   let s = quadrant(abs(a));
-  return turned(i32(s.x) + 1, s.y);
+  return quarter_turns(i32(s.x) + 1, s.y);
 }`,
   precise_tan: `fn precise_tan(a: f32) -> f32 {
   let s = quadrant(abs(a));
   let q = i32(s.x);
-  let y = turned(q, s.y) / turned(q + 1, s.y);
+  let y = quarter_turns(q, s.y) / quarter_turns(q + 1, s.y);
   return select(y, -y, a < 0.0);
 }`,
   // atan(t) for 0 ≤ t ≤ 1
@@ -106,7 +106,12 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   // asin(x) for 0 ≤ x ≤ 1/2
   asin_series: `fn asin_series(x: f32) -> f32 {
   let z = x * x;
-  return x + x * z * (0.16666752 + z * (0.074953094 + z * (0.04546915 + z * (0.024184778 + z * 0.042158306))));
+  var p = 0.042158306;
+  p = p * z + 0.024184778;
+  p = p * z + 0.04546915;
+  p = p * z + 0.074953094;
+  p = p * z + 0.16666752;
+  return x + x * z * p;
 }`,
   precise_asin: `fn precise_asin(a: f32) -> f32 {
   let x = abs(a);
@@ -119,7 +124,8 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   let x = abs(a);
   let far = x > 0.5;
   let r = asin_series(select(x, sqrt(0.5 - 0.5 * x), far));
-  let y = select(1.5707964 - select(r, -r, a < 0.0), select(2.0 * r, 3.1415927 - 2.0 * r, a < 0.0), far);
+  let near = 1.5707964 - select(r, -r, a < 0.0);
+  let y = select(near, select(2.0 * r, 3.1415927 - 2.0 * r, a < 0.0), far);
   return select(y, nan(), x > 1.0);
 }`,
 };

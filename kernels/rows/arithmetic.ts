@@ -2,7 +2,6 @@
 
 import { floorDivide, floorRemainder } from "../special.ts";
 import {
-  add,
   and,
   c,
   div,
@@ -107,8 +106,7 @@ export const arithmetic = rows({
   maximum: {
     arity: 2,
     kind: "numeric",
-    doc:
-      "The larger of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
+    doc: "The larger of `a` and `b`; NaN where either is NaN. A tie halves the gradient.",
     wgsl: "max_nan(a, b)",
     wgslInt: "max(a, b)",
     ref: (a, b) => Math.max(a, b),
@@ -123,8 +121,7 @@ export const arithmetic = rows({
   minimum: {
     arity: 2,
     kind: "numeric",
-    doc:
-      "The smaller of `a` and `b`; NaN where either is NaN. At a tie the gradient is split in halves.",
+    doc: "The smaller of `a` and `b`; NaN where either is NaN. A tie halves the gradient.",
     wgsl: "min_nan(a, b)",
     wgslInt: "min(a, b)",
     ref: (a, b) => Math.min(a, b),
@@ -225,8 +222,7 @@ export const arithmetic = rows({
   clamp: {
     arity: 3,
     kind: "numeric",
-    doc:
-      "`a` limited to [b, c]: `min(max(a, b), c)`; NaN where any is NaN. At a bound the gradient goes to `a`.",
+    doc: "`min(max(a, b), c)`; NaN where any is NaN. At a bound the gradient goes to `a`.",
     wgsl: "min_nan(max_nan(a, b), c)",
     wgslInt: "min(max(a, b), c)",
     ref: (a, low, high) => Math.min(Math.max(a, low), high),

@@ -112,7 +112,8 @@ export const exponential = rows({
     doc: "Power `a^b`, also of negative `a` for whole `b`; integers wrap.",
     wgsl: "precise_pow(a, b)",
     wgslInt: "select(bitcast<T>(pow_u32(bitcast<u32>(a), bitcast<u32>(b))), " +
-      "select(select(T(0), T(1) - T(2) * (b & T(1)), a + T(1) == T(0)), T(1), a == T(1)), b < T(0))",
+      "select(select(T(0), T(1) - T(2) * (b & T(1)), a + T(1) == T(0)), T(1), a == T(1)), " +
+      "b < T(0))",
     ref: power,
     refInt: integerPower,
     grad: (g, [a, b], y) => {

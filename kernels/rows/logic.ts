@@ -6,7 +6,7 @@ const discrete = "the result is not continuous";
 const flags = [[1, 1], [1, 0], [0, 1], [0, 0]];
 const holds = (a: number): boolean => a !== 0;
 
-// Compilers fold x == x to true and take x != NaN for false; the bit test keeps a NaN unequal to all.
+// Compilers fold x == x to true and take x != NaN for false; the bit test tells NaN apart.
 const compare = (sign: string, ref: (a: number, b: number) => boolean): RowOf<2> => ({
   arity: 2,
   kind: "compare",

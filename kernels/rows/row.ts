@@ -3,8 +3,9 @@
 import { apply, constant, type Expr } from "../expr.ts";
 
 /**
- * How a row treats element types: "float" computes in f32, "numeric" in the widest type of its arguments,
- * "compare" likewise with a bool result, "logic" in bool, "select" takes a bool and two values.
+ * How a row treats element types: "float" computes in f32, "numeric" in the widest type of its
+ * arguments, "compare" likewise with a bool result, "logic" in bool, "select" takes a bool and
+ * two values.
  */
 export type RowKind = "float" | "numeric" | "compare" | "logic" | "select";
 
@@ -14,7 +15,7 @@ export interface Tolerance {
   readonly abs: number;
 }
 
-/** Cotangents of a row's arguments, from that of the result `g`, the arguments and the result `y`. */
+/** Cotangents of a row's arguments: `g` is that of its result, `y` the result itself. */
 export type Gradient = (g: Expr, args: readonly Expr[], y: Expr) => readonly (Expr | null)[];
 
 /** One elementwise op: all that kernels, autograd, tests and docs need to know of it. */
@@ -33,7 +34,7 @@ export interface Row {
   readonly refInt?: (a: number, b: number, c: number) => number;
   /** The rule, or the reason why there is none. */
   readonly grad: Gradient | string;
-  /** Where it is differentiated numerically, one tuple an argument list; away from kinks and poles. */
+  /** Argument lists where it is differentiated numerically; away from kinks and poles. */
   readonly samples: readonly (readonly number[])[];
   readonly tolerance: Tolerance;
   /** What `tolerance.rel` is relative to; the size of the result where absent. */

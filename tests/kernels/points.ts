@@ -74,7 +74,7 @@ const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 /**
  * True where a result is one that the reference allows.
  *
- * @param wants results of the reference; several where inputs were subnormal, and then all between them will do
+ * @param wants results of the reference; of several, with subnormal inputs, all between will do
  * @param allowed distance allowed from a finite result
  */
 export function agrees(
@@ -104,13 +104,13 @@ export function allowedBy(row: Row, args: readonly number[]): (want: number) => 
   return (want) => abs + rel * (row.scale?.(args[0], args[1], args[2]) ?? Math.abs(want));
 }
 
-/** Columns of arguments for a row: drawn from its domain, then every combination of the special values. */
+/** Columns of arguments for a row: drawn ones, then every combination of the special values. */
 export function argumentsOf(name: string, arity: number, count: number): number[][] {
   const columns: number[][] = [];
   const specials = SPECIALS.length;
   for (let k = 0; k < arity; k++) {
     const domain = DOMAINS[name]?.[k] ?? "line";
-    // The kinds of draws go round at a different pace in each column, so that all pairs of kinds occur.
+    // Kinds of draws go round at a different pace in each column, so that all pairs occur.
     const drawn = Array.from(
       { length: count },
       (_, n) => draw(domain, 17 + k, k === 0 ? n : n + k * Math.floor(n / 4)),

@@ -27,7 +27,7 @@ function call(name: string, row: Row): Expr {
   return apply(name, ...Array.from({ length: row.arity }, (_, k) => input(k)));
 }
 
-/** True where a step of the formula leaves the range of f32, though it ends inside in double precision. */
+/** True where a step of the formula leaves the range of f32. */
 function overflows(root: Expr, types: readonly DType[], args: readonly number[]): boolean {
   return topological(root).some((e) => {
     const value = Math.abs(evaluator(e, types)(args, []));
@@ -86,7 +86,7 @@ onDevice("gradient formulas match their references", async (runner, t) => {
   }
 });
 
-/** Runs the gradient as backward does, with the result of the forward run at hand, at 4 times the row's tolerance. */
+/** Runs the gradient as backward does, on the forward result, at 4 times the row's tolerance. */
 async function checkGradient(runner: Runner, name: string, row: Row): Promise<void> {
   const n = row.arity;
   const types = typesOf(row);
@@ -171,7 +171,7 @@ onDevice("rows of two arguments take a constant on either side", async (runner, 
   }
 });
 
-/** A formula of exact rows over three columns of small whole numbers; NaN arises and must behave. */
+/** A formula of exact rows over three columns of small whole numbers; NaN arises on the way. */
 function exactFormula(seed: number): Expr {
   const unary = ["neg", "abs", "relu", "sign", "floor", "square", "relu6", "hardtanh"];
   const binary = ["add", "sub", "maximum", "minimum", "fmod", "remainder", "softshrink"];

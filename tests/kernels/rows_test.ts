@@ -23,7 +23,7 @@ function slope(f: (x: readonly number[]) => number, x: readonly number[], k: num
   return (at(h) - at(-h)) / (2 * h);
 }
 
-/** Compares each formula of `gradients` with the central difference of `f` times the cotangent, which is the last input. */
+/** Compares gradients with central differences of `f` times the cotangent, the last of `x`. */
 function checkGradients(
   name: string,
   f: (x: readonly number[]) => number,

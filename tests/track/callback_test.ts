@@ -124,7 +124,7 @@ Deno.test("TrackingCallback reads by time, all waiting values in one wait", asyn
   await session.close();
 });
 
-Deno.test("TrackingCallback takes numbers, scalar tensors, metadata and what the option adds", async () => {
+Deno.test("TrackingCallback takes numbers, scalar tensors and metadata", async () => {
   const { files, session } = await open();
   const device = referenceDevice();
   const context = new Context({ model: null, optimizer: { lr: 0.5 }, device });
@@ -222,7 +222,7 @@ Deno.test("TrackingCallback writes settings, context and the course of the loop"
   ]);
 });
 
-Deno.test("TrackingCallback makes an error that of the run, after what came before it", async () => {
+Deno.test("TrackingCallback makes an error that of the run", async () => {
   Probe.reset();
   const files = new MemoryFiles();
   let folder = "";
@@ -275,7 +275,7 @@ Deno.test("TrackingCallback tells which values an unreadable device has lost", a
   assertEquals(Probe.live, 2, "only what the steps made");
 });
 
-Deno.test("TrackingCallback on a full disk ends the loop with the one error that says so", async () => {
+Deno.test("TrackingCallback on a full disk ends the loop with one error", async () => {
   Probe.reset();
   const files = new MemoryFiles();
   const training = async () => {

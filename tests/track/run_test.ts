@@ -177,7 +177,7 @@ Deno.test("run() fails at the end of an await using block after fail()", async (
   assertEquals([meta.status, meta.error.message], ["failed", "diverged"]);
 });
 
-Deno.test("run() on a full disk ends an await using block with the one error that says so", async () => {
+Deno.test("run() on a full disk ends an await using block with one error", async () => {
   const files = new MemoryFiles();
   const training = async () => {
     await using session = await run({ dir: "/runs", files, now });

@@ -76,7 +76,7 @@ Deno.test("RunSession.logScalars() refuses what is no scalar and writes nothing"
   assertThrows(
     log({ ok: 1, loss: { item: () => Promise.resolve(1) } }),
     TypeError,
-    'Cannot log scalar "loss": expected a number or null, found an Object; read it first with item()',
+    'scalar "loss": expected a number or null, found an Object; read it first with item()',
   );
   assertThrows(log({ loss: "0.5" }), TypeError, 'found "0.5"');
   assertThrows(log({ loss: undefined }), TypeError, "found undefined");
@@ -133,7 +133,7 @@ Deno.test("RunSession.logParams() merges into meta.json at once", async () => {
   assertEquals(meta().params, expected);
 });
 
-Deno.test("RunSession.logParams() refuses values without a JSON form, with their path", async () => {
+Deno.test("RunSession.logParams() refuses values without a JSON form by path", async () => {
   const { session, meta } = await memoryRun();
   const cycle: Record<string, unknown> = {};
   cycle.self = cycle;
@@ -201,7 +201,7 @@ interface FakeTensor {
   data(): Promise<Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array>;
 }
 
-Deno.test("RunSession.saveModel() writes safetensors and reads all tensors in one wait", async () => {
+Deno.test("RunSession.saveModel() reads all tensors in one wait", async () => {
   const { files, session } = await memoryRun();
   let started = 0;
   let finished = 0;
