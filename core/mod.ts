@@ -86,4 +86,21 @@ export {
   type Pair,
 } from "./tensor/conv2d.ts";
 export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";
+export { embedding, type EmbeddingOptions } from "./tensor/gather.ts";
+export {
+  bernoulli,
+  type DrawOptions,
+  dropoutMask,
+  normal,
+  type NormalOptions,
+  permutation,
+  randint,
+  type RandomOptions,
+  truncatedNormal,
+  type TruncatedNormalOptions,
+  uniform,
+  type UniformOptions,
+} from "./tensor/random_tensors.ts";
+export type { SortedLines, SortOptions, TopkOptions } from "./tensor/sort.ts";
+export * from "./optim/mod.ts";
 export * from "./engine/mod.ts";

@@ -76,7 +76,12 @@ function partialCode(kind: NormKind, count: number, dtype: DType): string {
   }
   y[i] = ${combined(kind, pairs[0], pairs[1])};`;
   const input = { name: "x", dtype, width: 4 } as const;
-  return shader([input], [{ name: "y", dtype: "f32" }], ["f32"], perThread(partialsOf(count), body));
+  return shader(
+    [input],
+    [{ name: "y", dtype: "f32" }],
+    ["f32"],
+    perThread(partialsOf(count), body),
+  );
 }
 
 /**

@@ -106,17 +106,21 @@ export function evaluator(
       }
       case "op": {
         const row = rowOf(e.op);
-        const type = dtypeOf(e, inputTypes);
-        const integer = type === "i32" || type === "u32";
-        const [a, b, c] = e.args.map(build);
+        const types = e.args.map((a) => dtypeOf(a, inputTypes));
+        const within = computeType(row, types);
+        const integer = within === "i32" || within === "u32";
+        const ref = integer && row.refInt ? row.refInt : row.ref;
+        const args = e.args.map((a, i): Fn => {
+          const arg = build(a);
+          const condition = row.kind === "select" && i === 0;
+          return integer && !condition ? (x, s) => coerced(arg(x, s), within) : arg;
+        });
         const none = () => 0;
-        const [fa, fb, fc] = [a ?? none, b ?? none, c ?? none];
-        if (e.op === "mul" && integer) {
-          return (x, s) => coerced(Math.imul(fa(x, s), fb(x, s)), type);
-        }
+        const [fa, fb, fc] = [args[0] ?? none, args[1] ?? none, args[2] ?? none];
+        const type = dtypeOf(e, inputTypes);
         return (x, s) => {
-          const value = row.ref(fa(x, s), fb(x, s), fc(x, s));
-          return integer ? coerced(value, type) : value;
+          const value = ref(fa(x, s), fb(x, s), fc(x, s));
+          return type === "f32" ? value : coerced(value, type);
         };
       }
     }

@@ -47,14 +47,18 @@ export function tileGroups(
   ];
 }
 
-/** Declares the entry point; `row0` and `col0` are the first row and column of the thread. */
-export function tileHead(tile: Tile): string {
+/**
+ * Declares the entry point; `row0` and `col0` are the first row and column of the thread.
+ *
+ * @param group text of the workgroup's place along the columns
+ */
+export function tileHead(tile: Tile, group = "wg.x"): string {
   const { rows, columns, lanesX, lanesY } = tile;
   const row = lanesY === 1 ? "wg.y" : `(wg.y * ${lanesY}u + lid.y)`;
   return `@compute @workgroup_size(${lanesX}, ${lanesY}, 1)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {
   let row0 = ${row} * ${rows}u;
-  let col0 = (wg.x * ${lanesX}u + lid.x) * ${columns}u;`;
+  let col0 = (${group} * ${lanesX}u + lid.x) * ${columns}u;`;
 }
 
 /** Declares the sums `acc<row>_<group of 4 columns>`. */

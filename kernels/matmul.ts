@@ -87,10 +87,16 @@ function matmulProgram(params: MatmulParams, traits: DeviceTraits): WgslProgram 
   const chunk = Math.ceil(k / splits / 4) * 4;
   const aAxis = tile.rows % 4 === 0 ? vectorAxis(a.rowStride, a.columnStride, m, k, a) : null;
   const bAxis = vectorAxis(b.columnStride, b.rowStride, n, k, b);
+  const depth = sizeOf(batch) * splits;
+  const [across, down] = tileGroups(m, n, depth, tile);
+  // More matrices than one dimension may have workgroups lie several times along x.
+  const fold = Math.ceil(depth / traits.maxGroups);
   const lines = [
-    tileHead(tile),
-    `  let slice = wg.z / ${sizeOf(batch)}u;`,
-    `  let item = wg.z % ${sizeOf(batch)}u;`,
+    tileHead(tile, fold > 1 ? `(wg.x % ${across}u)` : "wg.x"),
+    fold > 1 ? `  let z = wg.z * ${fold}u + wg.x / ${across}u;` : "  let z = wg.z;",
+    fold > 1 ? `  if (z >= ${depth}u) { return; }` : "",
+    `  let slice = z / ${sizeOf(batch)}u;`,
+    `  let item = z % ${sizeOf(batch)}u;`,
     coordinates("item", batch, "c"),
     `  let aBase = ${address("c", a.batchStrides, a.offset)};`,
     `  let bBase = ${address("c", b.batchStrides, b.offset)};`,
@@ -112,7 +118,7 @@ function matmulProgram(params: MatmulParams, traits: DeviceTraits): WgslProgram 
     const group = (c: number) => `vec4(${[0, 1, 2, 3].map((j) => `bt${c * 4 + j}`).join(", ")})`;
     lines.push(addProducts(tile, (r) => `at${r}`, group), "  }");
   }
-  const outBase = `wg.z * ${m * n}u`;
+  const outBase = `z * ${m * n}u`;
   lines.push(storeSums(tile, m, n, (row) => `${outBase} + ${row} * ${n}u`, bias), "}");
   const inputs = [
     { name: "a", dtype: "f32", width: aAxis ? 4 : 1 },
@@ -121,7 +127,7 @@ function matmulProgram(params: MatmulParams, traits: DeviceTraits): WgslProgram 
   ] as const;
   return {
     code: shader(inputs, [{ name: "y", dtype: "f32" }], [], lines.join("\n")),
-    groups: tileGroups(m, n, sizeOf(batch) * splits, tile),
+    groups: [across * fold, down, Math.ceil(depth / fold)],
   };
 }
 

@@ -38,7 +38,8 @@ export function normalCdf(z: number): number {
 export function normalQuantile(p: number, q: number): number {
   const tail = Math.min(p, q);
   if (tail === 0) return p < q ? -Infinity : Infinity;
-  let z = 0;
+  // The tail is at most half of e^(-z²/2): from there on the steps only go down.
+  let z = Math.sqrt(Math.max(0, -2 * Math.log(2 * tail)));
   for (let turn = 0; turn < 60; turn++) {
     const upper = upperTail(z);
     const step = Math.log(upper / tail) * upper / density(z);

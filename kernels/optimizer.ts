@@ -81,7 +81,12 @@ function updateCode({ params, slots, scalars, body }: Update): string {
     ...names.map((name) => `  ${name}s[i] = ${name};`),
   ].join("\n");
   const types = new Array<"f32">(scalars).fill("f32");
-  return shader([{ name: "gradients", dtype, width: 4 }], bindings, types, perThread(count / 4, text));
+  return shader(
+    [{ name: "gradients", dtype, width: 4 }],
+    bindings,
+    types,
+    perThread(count / 4, text),
+  );
 }
 
 /**

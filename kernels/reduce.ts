@@ -257,18 +257,19 @@ function reduceReference(
       for (let n = 0; n < x.length; n++) x[n] = ins[n][starts[n][o] + steps[n][r]];
       const slice = splits === 1 ? 0 : Math.floor((Math.floor(r / inner) % reduced[axis]) / chunk);
       const at = slice * outputs + o;
-      out[at] = coerced(foldNumbers(fold, out[at], f(x, scalars)), type);
+      out[at] = foldNumbers(fold, out[at], f(x, scalars), type);
     }
     if (finish) out[o] = finish([out[o]], scalars);
   }
 }
 
-function foldNumbers(fold: ReduceOp, a: number, b: number): number {
+function foldNumbers(fold: ReduceOp, a: number, b: number, type: DType): number {
   switch (fold) {
     case "sum":
-      return a + b;
+      return coerced(a + b, type);
     case "prod":
-      return a * b;
+      // Doubles would round products of integers before they wrap.
+      return type === "f32" ? a * b : coerced(Math.imul(a, b), type);
     case "max":
       return Math.max(a, b);
     case "min":

@@ -10,6 +10,8 @@ export interface AdapterOptions {
   readonly software: boolean;
   /** Bytes that buffers may take in all. */
   readonly memoryBudget: number;
+  /** Told to kernels instead of what the adapter says, to try their other variants. @default {{}} */
+  readonly traits?: Partial<DeviceTraits>;
 }
 
 const NO_ADAPTER = "no WebGPU adapter was found; install a Vulkan driver " +
@@ -47,6 +49,7 @@ export async function openWebGpu(options: AdapterOptions): Promise<WebGpuBackend
     software,
     maxGroups: device.limits.maxComputeWorkgroupsPerDimension,
     f16: adapter.features.has("shader-f16"),
+    ...options.traits,
   };
   return new WebGpuBackend(device, name, traits, options.memoryBudget);
 }

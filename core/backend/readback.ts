@@ -20,6 +20,7 @@ export class Readback {
   readonly #stamp: GPUBuffer;
   readonly #flush: () => number;
   #pending: PendingRead[] = [];
+  readonly #wanted = new Set<GPUBuffer>();
   #count = 0;
 
   /**
@@ -42,13 +43,21 @@ export class Readback {
   read(buffer: GPUBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ buffer, offset, bytes, resolve, reject });
+      this.#wanted.add(buffer);
       if (this.#pending.length === 1) queueMicrotask(() => this.#run());
     });
   }
 
+  /** To be called before a buffer changes: reads that were asked for still get what is in it now. */
+  beforeChange(buffer: GPUBuffer): void {
+    if (this.#wanted.has(buffer)) this.#run();
+  }
+
   async #run(): Promise<void> {
+    if (this.#pending.length === 0) return;
     const reads = this.#pending;
     this.#pending = [];
+    this.#wanted.clear();
     try {
       const results = await this.#fetch(reads);
       reads.forEach((read, i) => read.resolve(results[i]));

@@ -96,6 +96,7 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
   }
 
   write(buffer: PoolBuffer, offset: number, dtype: DType, data: HostArray): void {
+    this.#readback.beforeChange(buffer.gpu);
     // A write goes ahead of calls that are recorded but not yet submitted, so those go first.
     if (buffer.lastUse === this.#submits) this.flush();
     this.#fault.check();
@@ -109,6 +110,7 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
 
   run(call: KernelCall<PoolBuffer>): void {
     const { kernel, scalars } = call;
+    for (const o of call.outputs) this.#readback.beforeChange(o.buffer.gpu);
     const entry = this.#pipelines.get(kernel);
     const pass = this.#open();
     if (this.#pipeline !== entry.pipeline) {

@@ -5,8 +5,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { Optimizer } from "./optimizer.ts";
 import {
   type GroupOptions,
-  needAtLeast,
   needFraction,
+  needPositive,
   type OptimizerOptions,
   type UpdateRule,
 } from "./options.ts";
@@ -32,9 +32,9 @@ function ruleOf(name: "Adam" | "AdamW"): UpdateRule<AdamOptions> {
     countsSteps: true,
     fixed: { amsgrad: false, maximize: false, decoupled_weight_decay: decoupled },
     check({ lr, betas, eps, weightDecay }) {
-      needAtLeast(name, "lr", lr);
-      needAtLeast(name, "eps", eps);
-      needAtLeast(name, "weightDecay", weightDecay);
+      needPositive(name, "lr", lr);
+      needPositive(name, "eps", eps);
+      needPositive(name, "weightDecay", weightDecay);
       if (!Array.isArray(betas) || betas.length !== 2) {
         throw new RangeError(`Cannot use ${name} with betas ${betas}: expected two numbers`);
       }

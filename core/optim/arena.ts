@@ -144,17 +144,14 @@ export class Arena {
     for (let index = 0; index <= this.tensors.length; index++) {
       const next = index < this.tensors.length ? keyOf(index) : null;
       if (next === key && next !== null) continue;
-      if (key !== null) this.#push(ranges, first, index);
+      if (key !== null) {
+        const start = this.#starts[first];
+        ranges.push({ first, end: index, start, count: this.#starts[index] - start });
+      }
       first = index;
       key = next;
     }
     return ranges;
-  }
-
-  #push(ranges: ArenaRange[], first: number, end: number): void {
-    const start = this.#starts[first];
-    const count = this.#starts[end] - start;
-    if (count > 0) ranges.push({ first, end, start, count });
   }
 
   /** Frees the slots and lets other optimizers take the parameters, which keep their memory. */

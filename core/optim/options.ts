@@ -53,12 +53,19 @@ export interface UpdateRule<O extends OptimizerOptions> {
   scalars(options: O, state: ParamState): readonly number[];
 }
 
-/** Fails unless an option is a finite number from `low` on. */
-export function needAtLeast(optimizer: string, name: string, value: number, low = 0): void {
-  if (!(typeof value === "number" && value >= low && value < Infinity)) {
+/** Fails unless an option is a finite number of at least 0. */
+export function needPositive(optimizer: string, name: string, value: number): void {
+  if (!(typeof value === "number" && value >= 0 && value < Infinity)) {
     throw new RangeError(
-      `Cannot use ${optimizer} with ${name} ${value}: expected a finite number of at least ${low}`,
+      `Cannot use ${optimizer} with ${name} ${value}: expected a finite number of at least 0`,
     );
+  }
+}
+
+/** Fails unless an option is a finite number. */
+export function needFinite(optimizer: string, name: string, value: number): void {
+  if (!Number.isFinite(value)) {
+    throw new RangeError(`Cannot use ${optimizer} with ${name} ${value}: expected a finite number`);
   }
 }
 

@@ -5,8 +5,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { Optimizer } from "./optimizer.ts";
 import {
   type GroupOptions,
-  needAtLeast,
   needFlag,
+  needPositive,
   type OptimizerOptions,
   type UpdateRule,
 } from "./options.ts";
@@ -41,11 +41,11 @@ const rule: UpdateRule<RMSpropOptions> = {
   countsSteps: true,
   fixed: { maximize: false },
   check({ lr, alpha, eps, weightDecay, momentum, centered }) {
-    needAtLeast("RMSprop", "lr", lr);
-    needAtLeast("RMSprop", "alpha", alpha);
-    needAtLeast("RMSprop", "eps", eps);
-    needAtLeast("RMSprop", "weightDecay", weightDecay);
-    needAtLeast("RMSprop", "momentum", momentum);
+    needPositive("RMSprop", "lr", lr);
+    needPositive("RMSprop", "alpha", alpha);
+    needPositive("RMSprop", "eps", eps);
+    needPositive("RMSprop", "weightDecay", weightDecay);
+    needPositive("RMSprop", "momentum", momentum);
     needFlag("RMSprop", "centered", centered);
   },
   slots: ({ momentum, centered }) => [

@@ -5,8 +5,9 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { Optimizer } from "./optimizer.ts";
 import {
   type GroupOptions,
-  needAtLeast,
+  needFinite,
   needFlag,
+  needPositive,
   type OptimizerOptions,
   type UpdateRule,
 } from "./options.ts";
@@ -38,10 +39,10 @@ const rule: UpdateRule<SGDOptions> = {
   countsSteps: false,
   fixed: { maximize: false },
   check({ lr, momentum, dampening, nesterov, weightDecay }) {
-    needAtLeast("SGD", "lr", lr);
-    needAtLeast("SGD", "momentum", momentum);
-    needAtLeast("SGD", "dampening", dampening, -Infinity);
-    needAtLeast("SGD", "weightDecay", weightDecay);
+    needPositive("SGD", "lr", lr);
+    needPositive("SGD", "momentum", momentum);
+    needFinite("SGD", "dampening", dampening);
+    needPositive("SGD", "weightDecay", weightDecay);
     needFlag("SGD", "nesterov", nesterov);
     if (nesterov && (momentum === 0 || dampening !== 0)) {
       throw new RangeError(

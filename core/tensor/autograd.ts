@@ -70,17 +70,17 @@ export function grad(
   run(root, options, (tensor, gradient) => {
     if (wanted.has(tensor)) found.set(tensor, options.createGraph ? gradient : gradient.alias());
   });
-  return inputs.map((input, i) => {
-    const gradient = found.get(input);
-    if (gradient === undefined) {
-      if (options.materializeGrads) return fullLike(input, 0);
-      throw new AutogradError(
-        `Cannot give the gradient of input ${i} (${input}): the root does not depend on it, or it ` +
-          "does not require a gradient",
-      );
-    }
-    return gradient;
-  });
+  const missing = inputs.findIndex((input) => !found.has(input));
+  if (missing >= 0 && !options.materializeGrads) {
+    if (!options.createGraph) found.forEach((gradient) => gradient.dispose());
+    throw new AutogradError(
+      `Cannot give the gradient of input ${missing} (${
+        inputs[missing]
+      }): the root does not depend ` +
+        "on it, or it does not require a gradient",
+    );
+  }
+  return inputs.map((input) => found.get(input) ?? fullLike(input, 0));
 }
 
 /** Visits every tensor with its whole gradient, the newest first. */
@@ -92,18 +92,25 @@ function run(
   const { createGraph = false, retainGraph = createGraph } = options;
   const gradients = new Map<Tensor, Tensor>([[root, rootGradient(root, options.gradient)]]);
   using _ = setGradEnabled(createGraph);
-  for (const tensor of reachable(root)) {
-    const gradient = gradients.get(tensor);
-    if (gradient === undefined) continue;
-    gradients.delete(tensor);
-    visit(tensor, gradient);
-    if (tensor.node !== null) {
-      const scope = createGraph ? null : tensor.device.scope();
-      propagate(tensor.node, gradient, gradients, scope);
-      scope?.close();
-      if (!retainGraph) tensor.node.rule = null;
-    }
+  const drop = (gradient: Tensor) => {
     if (!createGraph && gradient !== options.gradient) gradient.dispose();
+  };
+  try {
+    for (const tensor of reachable(root)) {
+      const gradient = gradients.get(tensor);
+      if (gradient === undefined) continue;
+      visit(tensor, gradient);
+      if (tensor.node !== null) {
+        using scope = createGraph ? null : tensor.device.scope();
+        propagate(tensor.node, gradient, gradients, scope);
+        if (!retainGraph) tensor.node.rule = null;
+      }
+      gradients.delete(tensor);
+      drop(gradient);
+    }
+  } finally {
+    // After an error some gradients are still waiting for their tensors.
+    gradients.forEach(drop);
   }
 }
 
@@ -200,7 +207,7 @@ function deposit(leaf: Tensor, gradient: Tensor, createGraph: boolean): void {
     accumulate(slot, gradient, leaf.grad === null);
     leaf.grad = slot;
   } else {
-    const own = createGraph ? gradient : gradient.alias();
-    leaf.grad = (leaf.grad === null ? own : leaf.grad.add(gradient)).keep();
+    const first = () => createGraph ? gradient : gradient.alias();
+    leaf.grad = (leaf.grad === null ? first() : leaf.grad.add(gradient)).keep();
   }
 }

@@ -7,7 +7,7 @@ import type { Kernel } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
 import { aligned, channelsLast, packedWeight, place } from "./conv_layout.ts";
-import { denseOperand, launchReduce, noScalars } from "./launch.ts";
+import { checkDevices, denseOperand, launchReduce, noScalars } from "./launch.ts";
 import { record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
@@ -74,6 +74,7 @@ function checkImages(
   channels: number,
   bias: Tensor | null,
 ): void {
+  checkDevices(op, bias ? [x, weight, bias] : [x, weight]);
   for (const t of [x, weight]) {
     if (t.dtype !== "f32" && t.dtype !== "f16") {
       throw new DTypeError(`Cannot ${op} a tensor of dtype ${t.dtype}: expected f32 or f16`);

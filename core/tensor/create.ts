@@ -161,12 +161,12 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
 
 /** Zeros of the shape, dtype and device of another tensor. */
 export function zerosLike(like: Tensor): Tensor {
-  return full(like.shape, 0, like);
+  return fullOn(like.device, like.shape, like.dtype, 0);
 }
 
 /** Ones of the shape, dtype and device of another tensor. */
 export function onesLike(like: Tensor): Tensor {
-  return full(like.shape, 1, like);
+  return fullOn(like.device, like.shape, like.dtype, 1);
 }
 
 /**

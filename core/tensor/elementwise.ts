@@ -10,6 +10,7 @@ import {
 } from "../../kernels/table.ts";
 import { isFloat, type ScalarType } from "../../kernels/types.ts";
 import { DTypeError } from "../errors.ts";
+import { checkDevices } from "./launch.ts";
 import { map } from "./map.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -21,6 +22,11 @@ export function elementwise(op: OpName, ...operands: readonly TensorOrNumber[]):
   const tensors = operands.filter((o) => typeof o !== "number");
   if (tensors.length === 0) {
     throw new TypeError(`Cannot ${op} numbers only: expected at least one tensor`);
+  }
+  if (operands.length !== table[op].arity) {
+    throw new TypeError(
+      `Cannot ${op} ${operands.length} operands: expected ${table[op].arity}`,
+    );
   }
   checkOperands(op, tensors);
   const values: number[] = [];
@@ -44,21 +50,17 @@ function checkOperands(op: OpName, tensors: readonly Tensor[]): void {
     if (typeof t?.storage !== "object") {
       throw new TypeError(`Cannot ${op} a value of type ${typeof t}: expected tensors and numbers`);
     }
-    if (t.device !== tensors[0].device) {
-      throw new TypeError(
-        `Cannot ${op} tensors of different devices: found ${
-          tensors[0].device.kind
-        } and ${t.device.kind}`,
-      );
-    }
   }
+  checkDevices(op, tensors);
 }
 
 /** A number takes the integer type of the tensors beside it where it fits, f32 otherwise. */
 function numberType(value: number, tensors: readonly Tensor[]): ScalarType {
   if (typeof value !== "number") throw new DTypeError(`Expected a number, found ${typeof value}`);
   if (!Number.isInteger(value) || tensors.some((t) => isFloat(t.dtype))) return "f32";
-  return tensors.some((t) => t.dtype === "u32") && value >= 0 ? "u32" : "i32";
+  const unsigned = tensors.some((t) => t.dtype === "u32") && value >= 0;
+  const fits = unsigned ? value < 2 ** 32 : value >= -(2 ** 31) && value < 2 ** 31;
+  return !fits ? "f32" : unsigned ? "u32" : "i32";
 }
 
 /** Methods of the rows with one argument. */

@@ -4,6 +4,7 @@
  */
 
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
+import { checkDevices } from "./launch.ts";
 import { readAt, sumAt } from "./picks.ts";
 import { axisOf } from "./shape.ts";
 import { noGrad, record } from "./tape.ts";
@@ -15,11 +16,7 @@ function checkIndex(op: string, t: Tensor, index: Tensor): void {
       `Cannot ${op} by an index of dtype ${index.dtype}: expected i32 or u32`,
     );
   }
-  if (index.device !== t.device) {
-    throw new TypeError(
-      `Cannot ${op} tensors of different devices: found ${t.device.kind} and ${index.device.kind}`,
-    );
-  }
+  checkDevices(op, [t, index]);
 }
 
 /** Index and tensor must have the same axes, and the index may be larger along `axis` only. */
@@ -119,11 +116,7 @@ export function scatterAdd(t: Tensor, dim: number, index: Tensor, source: Tensor
       `Cannot scatterAdd ${source.dtype} to ${t.dtype}: expected the same dtype, and no bool`,
     );
   }
-  if (source.device !== t.device) {
-    throw new TypeError(
-      `Cannot scatterAdd tensors of different devices: found ${t.device.kind} and ${source.device.kind}`,
-    );
-  }
+  checkDevices("scatterAdd", [t, source]);
   if (source.ndim !== t.ndim || source.shape.some((n, d) => n < index.shape[d])) {
     throw new ShapeError(
       `Cannot scatterAdd a source of shape ${showShape(source.shape)} by an index of shape ${
@@ -203,7 +196,9 @@ export function embedding(
 function checkTable(weight: Tensor, paddingIdx: number | undefined): void {
   if (weight.ndim !== 2) {
     throw new ShapeError(
-      `Cannot take an embedding from a table of shape ${showShape(weight.shape)}: expected two axes`,
+      `Cannot take an embedding from a table of shape ${
+        showShape(weight.shape)
+      }: expected two axes`,
     );
   }
   if (weight.dtype !== "f32" && weight.dtype !== "f16") {

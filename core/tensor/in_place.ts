@@ -3,7 +3,7 @@
 import { apply, input, scalar } from "../../kernels/expr.ts";
 import { AutogradError, ShapeError, showShape } from "../errors.ts";
 import { fullOn, scalarType } from "./fill.ts";
-import { launchMap, launchMapInto, noScalars } from "./launch.ts";
+import { checkDevices, launchMap, launchMapInto, noScalars } from "./launch.ts";
 import { broadcastShapes } from "./shape.ts";
 import { isGradEnabled } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -29,6 +29,7 @@ function checkInPlace(op: string, target: Tensor): void {
  */
 export function copyInto(target: Tensor, source: Tensor): Tensor {
   checkInPlace("copy into", target);
+  checkDevices("copy", [target, source]);
   const shape = broadcastShapes("copy", [target.shape, source.shape]);
   if (String(shape) !== String(target.shape)) {
     throw new ShapeError(
@@ -65,6 +66,7 @@ export function fillInto(target: Tensor, value: number): Tensor {
 /** Sets every element to `target + value · scale`. @throws {AutogradError} as copyInto() */
 export function addInto(target: Tensor, value: Tensor, scale = 1): Tensor {
   checkInPlace("add to", target);
+  checkDevices("add", [target, value]);
   const sum = apply("add", input(0), apply("mul", input(1), scalar(0, "f32")));
   const scalars = { values: [scale], types: ["f32"] as const };
   const next = launchMap("add", sum, [target, value], target.dtype, scalars, target.device);

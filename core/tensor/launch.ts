@@ -30,6 +30,19 @@ export interface Scalars {
 /** No run-time numbers. */
 export const noScalars: Scalars = { values: [], types: [] };
 
+/** Refuses operands that live on different devices. @throws {TypeError} naming the kinds of both */
+export function checkDevices(op: string, tensors: readonly Tensor[]): void {
+  for (const t of tensors) {
+    if (t.device !== tensors[0].device) {
+      throw new TypeError(
+        `Cannot ${op} tensors of different devices: found ${
+          tensors[0].device.kind
+        } and ${t.device.kind}`,
+      );
+    }
+  }
+}
+
 /** Buffer ranges start at multiples of this many elements, since devices bind at 256 bytes. */
 function alignment(dtype: DType): number {
   return dtype === "f16" ? 128 : 64;

@@ -1,7 +1,6 @@
 /** Formulas over tensors as ops: one kernel forward, one kernel per gradient, whatever the formula. */
 
 import {
-  cast,
   differentiate,
   dtypeOf,
   type Expr,
@@ -49,24 +48,25 @@ export function map(
   const { device } = inputs[0];
   const out = launchMap(op, expr, inputs, dtype, scalars, device);
   if (!inputs.some((t) => t.requiresGrad)) return out;
-  const saved = [...inputs];
+  const gradients = gradientsOf(expr, inputs, input(inputs.length), inputs.length + 1);
   return record(op, out, inputs, (g) => {
     const values = [...inputs, g, out];
-    return exprGradients(expr, inputs, input(inputs.length), inputs.length + 1)
-      .map((e, i) =>
-        e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
-      );
-  }, usesOutput(expr, inputs) ? [...saved, out] : saved);
+    return gradients.formulas.map((e, i) =>
+      e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
+    );
+  }, savedBy(gradients, inputs, out));
 }
 
-interface GradientFormulas {
+/** Gradient formulas of a formula, and which values each of them reads. */
+interface Gradients {
   readonly formulas: readonly (Expr | null)[];
-  readonly usesOutput: boolean;
+  readonly reads: readonly (readonly number[])[];
 }
 
-const derived = new Map<string, GradientFormulas>();
+const derived = new Map<string, Gradients>();
 
-function formulasOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number): GradientFormulas {
+/** Gradient formulas over the inputs, then the gradient, then the result (if `y` is not -1). */
+function gradientsOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number): Gradients {
   const types = inputs.map((t) => t.dtype);
   const key = `${expr.key}|${types}|${g.key}|${y}`;
   let known = derived.get(key);
@@ -76,24 +76,21 @@ function formulasOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number): 
       .map((e) =>
         e && (y < 0 ? e : substitute(e, (s) => s.key === expr.key ? input(y) : undefined))
       );
-    known = { formulas, usesOutput: formulas.some((e) => e && inputsOf(e).includes(y)) };
+    known = { formulas, reads: formulas.map((e) => e ? inputsOf(e) : []) };
     derived.set(key, known);
   }
   return known;
 }
 
-/** Gradient formulas of a formula: over its inputs, then the gradient, then the result (if `y` is not -1). */
-export function exprGradients(
-  expr: Expr,
-  inputs: readonly Tensor[],
-  g: Expr,
-  y: number,
-): readonly (Expr | null)[] {
-  return formulasOf(expr, inputs, g, y).formulas;
-}
-
-function usesOutput(expr: Expr, inputs: readonly Tensor[]): boolean {
-  return formulasOf(expr, inputs, input(inputs.length), inputs.length + 1).usesOutput;
+/** The tensors whose values the gradient formulas read: these may not change before the backward pass. */
+function savedBy({ reads }: Gradients, inputs: readonly Tensor[], out: Tensor | null): Tensor[] {
+  const values = [...inputs, null, out];
+  const saved = new Set<Tensor>();
+  reads.forEach((indices, i) => {
+    if (!inputs[i].requiresGrad) return;
+    for (const n of indices) if (values[n]) saved.add(values[n]);
+  });
+  return [...saved];
 }
 
 /** Evaluates a gradient formula and sums it over the axes in which the target was broadcast. */
@@ -120,7 +117,7 @@ export function sumOnto(
     return map(`${op} backward`, compact, inputs, { scalars, dtype: target.dtype });
   }
   const sum = sumOf(`${op} backward`, compact, inputs, axes, null, scalars).reshape(target.shape);
-  return narrow ? map("cast", cast(input(0), "f16"), [sum], { dtype: "f16" }) : sum;
+  return narrow ? map("cast", input(0), [sum], { dtype: "f16" }) : sum;
 }
 
 /**
@@ -147,17 +144,17 @@ export function sumOf(
     scalars,
   );
   if (!inputs.some((t) => t.requiresGrad)) return out;
+  const share = post === null
+    ? input(inputs.length)
+    : substitute(post, (e) => e.kind === "input" ? input(inputs.length) : undefined);
+  const gradients = gradientsOf(expr, inputs, share, -1);
   return record(op, out, inputs, (g) => {
     const spread = g.reshape(shape.map((n, d) => axes.includes(d) ? 1 : n));
-    const share = post === null
-      ? input(inputs.length)
-      : substitute(post, (e) => e.kind === "input" ? input(inputs.length) : undefined);
     const values = [...inputs, spread.expand(shape)];
-    return exprGradients(expr, inputs, share, -1)
-      .map((e, i) =>
-        e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
-      );
-  }, inputs);
+    return gradients.formulas.map((e, i) =>
+      e && inputs[i].requiresGrad ? sumOnto(op, e, values, scalars, inputs[i]) : null
+    );
+  }, savedBy(gradients, inputs, null));
 }
 
 /** Launches a reduction; over nothing it gives the neutral value. */

@@ -1,11 +1,20 @@
 /** Matrix products of tensors. */
 
-import { input } from "../../kernels/expr.ts";
+import { apply, input } from "../../kernels/expr.ts";
 import { matmulKernel, type MatrixOperand } from "../../kernels/matmul.ts";
 import { type Shape, sizeOf } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
-import { launchReduce, noScalars, operandOf, residualOf } from "./launch.ts";
+import {
+  checkDevices,
+  denseOperand,
+  isAligned,
+  launchMap,
+  launchReduce,
+  noScalars,
+  operandOf,
+  residualOf,
+} from "./launch.ts";
 import { sumOf } from "./map.ts";
 import { broadcastShapes, broadcastStrides } from "./shape.ts";
 import { record } from "./tape.ts";
@@ -16,6 +25,7 @@ const LONG_K = 2048;
 const SLICE = 512;
 
 function check(op: string, a: Tensor, b: Tensor): void {
+  checkDevices(op, [a, b]);
   for (const t of [a, b]) {
     if (t.dtype !== "f32" && t.dtype !== "f16") {
       throw new DTypeError(
@@ -68,6 +78,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
  */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null = null): Tensor {
   check("apply a linear map to", x, weight);
+  if (bias) check("apply a linear map to", x, bias);
   const fits = weight.ndim === 2 && x.ndim >= 1 && x.shape.at(-1) === weight.shape[1] &&
     (bias === null || (bias.ndim === 1 && bias.shape[0] === weight.shape[0]));
   if (!fits) {
@@ -163,9 +174,44 @@ function launchProduct(
   if (sizeOf(shape) === 0) return empty(device, shape, "f32", "matmul");
   if (k === 0) {
     const zero = fullOn(device, shape, "f32", 0);
-    return bias ? zero.add(bias.detach()) : zero;
+    return bias ? withBias(zero, bias) : zero;
   }
-  const splits = k >= LONG_K && bias === null ? Math.ceil(k / SLICE) : 1;
+  const splits = k >= LONG_K ? Math.ceil(k / SLICE) : 1;
+  if (splits === 1) return launchSlices(a, b, bias, batch, m, n, k, 1);
+  const slices = launchSlices(a, b, null, batch, m, n, k, splits);
+  const spec = {
+    fold: "sum",
+    expr: input(0),
+    post: null,
+    dtype: "f32",
+    partial: "f32",
+    shape: slices.shape,
+    axes: [0],
+  } as const;
+  const sum = launchReduce("matmul", spec, [slices], noScalars);
+  slices.dispose();
+  return bias ? withBias(sum, bias) : sum;
+}
+
+/** A fresh product plus its bias, which takes the product's place. */
+function withBias(product: Tensor, bias: Tensor): Tensor {
+  const expr = apply("add", input(0), input(1));
+  const out = launchMap("matmul", expr, [product, bias], "f32", noScalars, product.device);
+  product.dispose();
+  return out;
+}
+
+/** One kernel: the products of `splits` slices of K, behind each other along a first axis where there are several. */
+function launchSlices(
+  a: Tensor,
+  b: Tensor,
+  bias: Tensor | null,
+  batch: Shape,
+  m: number,
+  n: number,
+  k: number,
+  splits: number,
+): Tensor {
   const kernel = matmulKernel({
     m,
     n,
@@ -176,31 +222,18 @@ function launchProduct(
     bias: bias !== null,
     splits,
   });
-  const full = splits > 1 ? [splits, ...shape] : shape;
-  const out = empty(device, full, "f32", "matmul");
+  const shape = [...batch, m, n];
+  const out = empty(a.device, splits > 1 ? [splits, ...shape] : shape, "f32", "matmul");
   const operands = [a, b].map(operandOf);
-  if (bias) operands.push(operandOf(bias.contiguous()));
-  device.record({
-    kernel,
-    inputs: operands,
-    outputs: [{ buffer: out.storage.buffer, offset: 0, size: out.size }],
-    scalars: [],
-  });
-  if (splits === 1) return out;
-  const sum = launchReduce(
-    "matmul",
-    {
-      fold: "sum",
-      expr: input(0),
-      post: null,
-      dtype: "f32",
-      partial: "f32",
-      shape: full,
-      axes: [0],
-    },
-    [out],
-    noScalars,
-  );
-  out.dispose();
-  return sum;
+  const dense = bias && denseVector(bias);
+  if (dense) operands.push(denseOperand(dense));
+  a.device.record({ kernel, inputs: operands, outputs: [denseOperand(out)], scalars: [] });
+  if (dense !== bias) dense?.dispose();
+  return out;
+}
+
+/** The vector itself where it can be bound from its first element on, otherwise a copy. */
+function denseVector(t: Tensor): Tensor {
+  if (t.isContiguous && isAligned(t)) return t;
+  return launchMap("contiguous", input(0), [t], t.dtype, noScalars, t.device, { rowMajor: true });
 }

@@ -9,10 +9,14 @@ import {
   type TernaryMethods,
   type UnaryMethods,
 } from "./elementwise.ts";
+import { argmax, argmin } from "./arg_reduce.ts";
+import { gather, indexSelect, scatterAdd } from "./gather.ts";
 import { addInto, copyInto, fillInto } from "./in_place.ts";
 import * as matmuls from "./matmul.ts";
 import * as reduce from "./reduce.ts";
 import type { Dim, ReduceOptions, VarianceOptions } from "./reduce.ts";
+import { cumsum } from "./scan.ts";
+import { sort, type SortedLines, type SortOptions, topk, type TopkOptions } from "./sort.ts";
 import { Tensor } from "./tensor.ts";
 import * as views from "./view.ts";
 import type { SliceRange } from "./view.ts";
@@ -42,6 +46,17 @@ export interface TensorMethods extends UnaryMethods, BinaryMethods, TernaryMetho
   std(dim?: Dim, options?: VarianceOptions): Tensor;
   /** Logarithm of the sum of exponentials over axes. */
   logsumexp(dim?: Dim, options?: ReduceOptions): Tensor;
+  /** Index of the largest value, i32; the first of equals. */
+  argmax(dim?: number | null, options?: ReduceOptions): Tensor;
+  /** Index of the smallest value, i32; the first of equals. */
+  argmin(dim?: number | null, options?: ReduceOptions): Tensor;
+  /** Sums of all elements up to each along an axis. */
+  cumsum(dim: number): Tensor;
+  /** Values in order along an axis, and where they were. */
+  sort(dim?: number, options?: SortOptions): SortedLines;
+  /** The k largest or smallest values along an axis, and where they were. */
+  topk(k: number, dim?: number, options?: TopkOptions): SortedLines;
+
   /** Softmax along an axis. */
   softmax(dim: number): Tensor;
   /** Logarithm of the softmax along an axis. */
@@ -91,6 +106,13 @@ export interface TensorMethods extends UnaryMethods, BinaryMethods, TernaryMetho
   /** Pieces along an axis. */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
 
+  /** Slices along an axis by a vector of indices. */
+  indexSelect(dim: number, index: Tensor): Tensor;
+  /** Elements along an axis by indices of the result's shape. */
+  gather(dim: number, index: Tensor): Tensor;
+  /** The tensor plus the source's elements at their indices along an axis. */
+  scatterAdd(dim: number, index: Tensor, source: Tensor): Tensor;
+
   /** Overwrites the elements with those of another tensor. */
   copy_(source: Tensor): Tensor;
   /** Sets every element to a number. */
@@ -133,6 +155,14 @@ install({
   var: method(reduce.variance),
   std: method(reduce.std),
   logsumexp: method(reduce.logsumexp),
+  argmax: method(argmax),
+  argmin: method(argmin),
+  cumsum: method(cumsum),
+  sort: method(sort),
+  topk: method(topk),
+  indexSelect: method(indexSelect),
+  gather: method(gather),
+  scatterAdd: method(scatterAdd),
   softmax: method(reduce.softmax),
   logSoftmax: method(reduce.logSoftmax),
   matmul: method(matmuls.matmul),

@@ -49,13 +49,9 @@ export function standardize(x: Tensor, dims: readonly number[], eps: number): St
   const axes = axesOf("standardize", dims, x.ndim);
   const plain = x.detach();
   const { mean, variance } = statistics(plain, axes);
-  const output = record(
-    "standardize",
-    center(plain, mean, variance, eps),
-    [x],
-    (g) => [gradient(x, output, variance, g, axes, eps)],
-    [x],
-  );
+  const output = center(plain, mean, variance, eps);
+  const saved = [x, output, variance];
+  record("standardize", output, [x], (g) => [gradient(x, output, variance, g, axes, eps)], saved);
   return { output, mean, variance };
 }
 

@@ -15,7 +15,7 @@ import { noGrad, record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
 /** Comparisons with indices up to which it is cheaper to look through the whole index than to sort it. */
-const FEW_COMPARISONS = 2 ** 21;
+const FEW_COMPARISONS = 2 ** 19;
 
 /** Which places along an axis are meant. */
 export interface Picks {

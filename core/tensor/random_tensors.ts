@@ -202,9 +202,7 @@ export function truncatedNormal(shape: Shape, options: TruncatedNormalOptions = 
   checkNumbers("truncated normal", { low, high });
   const [from, until] = [(low - mean) / std, (high - mean) / std];
   // Both ends from the side on which neither is close to 1.
-  const span = from > 0
-    ? normalCdf(-from) - normalCdf(-until)
-    : normalCdf(until) - normalCdf(from);
+  const span = from > 0 ? normalCdf(-from) - normalCdf(-until) : normalCdf(until) - normalCdf(from);
   if (!(low < high) || !(span >= SMALLEST_SPAN)) {
     throw new RangeError(
       `Cannot draw normal numbers of mean ${mean} and deviation ${std} from ${low} to ${high}: ` +

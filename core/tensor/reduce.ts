@@ -4,9 +4,10 @@ import { apply, cast, constant, type Expr, input } from "../../kernels/expr.ts";
 import type { ReduceOp } from "../../kernels/reduce.ts";
 import { type DType, isFloat } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
+import { fullOn } from "./fill.ts";
 import { map, reduceOrFill, sumOf } from "./map.ts";
 import { axesOf } from "./shape.ts";
-import { noGrad, record } from "./tape.ts";
+import { isGradEnabled, noGrad, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Axes to reduce: one, several, or all of them. */
@@ -115,6 +116,7 @@ export function prod(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Ten
 /** Each element's gradient is the product of the others: with one zero only that one gets it, with two none does. */
 function prodGradient(t: Tensor, g: Tensor, axes: readonly number[]): Tensor {
   const kept = t.shape.map((n, d) => axes.includes(d) ? 1 : n);
+  if (isGradEnabled() && t.size > 0) return productsOfOthers(t, axes).mul(g.reshape(kept));
   const zero = t.eq(0);
   const zeros = zero.sum(axes, { keepdim: true });
   const rest = prod(zero.where(1, t), axes, { keepdim: true });
@@ -123,6 +125,30 @@ function prodGradient(t: Tensor, g: Tensor, axes: readonly number[]): Tensor {
     zeros.eq(0).where(rest.div(zero.where(1, t)), 0),
   );
   return others.mul(g.reshape(kept));
+}
+
+/** The same products by a tree, up and down again: without a choice by zeros, so that it can be differentiated. */
+function productsOfOthers(t: Tensor, axes: readonly number[]): Tensor {
+  const order = [...t.shape.keys()].sort((a, b) =>
+    Number(axes.includes(a)) - Number(axes.includes(b)) || a - b
+  );
+  const length = count(t, axes);
+  const lines = t.size / length;
+  const sorted = t.permute(order);
+  const width = 2 ** Math.ceil(Math.log2(length));
+  const levels = [sorted.reshape([lines, length]).pad([[0, 0], [0, width - length]], 1)];
+  for (let n = width; n > 1; n /= 2) {
+    const pairs = levels.at(-1)!.reshape([lines, n / 2, 2]);
+    levels.push(pairs.select(2, 0).mul(pairs.select(2, 1)));
+  }
+  let others = fullOn(t.device, [lines, 1], t.dtype, 1);
+  for (const level of levels.slice(0, -1).reverse()) {
+    const [, n] = level.shape;
+    const siblings = level.reshape([lines, n / 2, 2]).flip(2);
+    others = others.unsqueeze(2).mul(siblings).reshape([lines, n]);
+  }
+  return others.narrow(1, 0, length).reshape(sorted.shape)
+    .permute(order.map((_, d) => order.indexOf(d)));
 }
 
 /** True where any element is not zero. */
@@ -160,11 +186,18 @@ export function std(t: Tensor, dim?: Dim, options: VarianceOptions = {}): Tensor
   return variance(t, dim, options).sqrt();
 }
 
+/** Zeros where the axes have size 1. */
+function zeros(t: Tensor, axes: readonly number[]): Tensor {
+  return fullOn(t.device, t.shape.map((n, d) => axes.includes(d) ? 1 : n), "f32", 0);
+}
+
 /** `log Σ e^x`, shifted by the maximum so that nothing overflows. */
 export function logsumexp(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
   needFloat("logsumexp", t);
   const axes = axesOf("logsumexp", dim, t.ndim);
   const shift = noGrad(() => {
+    // Over no elements the sum is 0 whatever the shift.
+    if (count(t, axes) === 0) return zeros(t, axes);
     const top = max(t.detach(), axes, { keepdim: true });
     return top.lt(Infinity).where(top.gt(-Infinity).where(top, 0), 0);
   });

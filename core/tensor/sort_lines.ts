@@ -8,8 +8,8 @@ import { denseOperand, operandOf } from "./launch.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
 /** Lines up to this length are sorted in one go; longer ones start from blocks. */
-const WHOLE = 128;
-const BLOCK = 32;
+const WHOLE = 64;
+const BLOCK = 16;
 
 /** Sorted lines and where their elements come from. */
 export interface SortedLines {

@@ -3,6 +3,7 @@
  * of its inputs. Rules are written in tensor ops, so they can be recorded and differentiated themselves.
  */
 
+import { isFloat } from "../../kernels/types.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Gradients of the inputs of an op from the gradient of its result; null where none flows. */
@@ -56,7 +57,7 @@ export function noGrad<T>(fn?: () => T): T | Disposable {
 }
 
 /**
- * Puts an op on the tape, if recording is on and an input requires a gradient.
+ * Puts an op on the tape, if recording is on, an input requires a gradient and the result is a float.
  *
  * @param op name for messages
  * @param output the result, fresh and not shared
@@ -72,7 +73,8 @@ export function record(
   rule: BackwardRule,
   saved: readonly Tensor[] = [],
 ): Tensor {
-  if (enabled && inputs.some((t) => t.requiresGrad)) {
+  // Comparisons and integers have no gradient, so the tape ends at them.
+  if (enabled && isFloat(output.dtype) && inputs.some((t) => t.requiresGrad)) {
     const versions = saved.map((t) => [t, t.storage.version] as const);
     output.node = { id: nextId++, op, inputs, rule, saved: versions };
   }

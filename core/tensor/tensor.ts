@@ -4,7 +4,7 @@ import type { HostArray } from "../backend/backend.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { AutogradError } from "../errors.ts";
 import { type DType, type Shape, sizeOf } from "../../kernels/types.ts";
-import type { TapeNode } from "./tape.ts";
+import { noGrad, type TapeNode } from "./tape.ts";
 import type { TensorMethods } from "./methods.ts";
 import { contiguousStrides, isContiguous } from "./shape.ts";
 
@@ -229,17 +229,13 @@ export class Tensor implements Disposable {
    * @returns Float32Array for f32 and f16 (Float64Array on the reference device), Int32Array, Uint32Array, or Uint8Array for bool
    */
   async data(): Promise<HostArray> {
+    const { device } = this.storage;
     if (this.size === 0) return emptyArray(this.dtype);
-    const dense = this.contiguous().to(this.dtype === "f16" ? "f32" : this.dtype);
-    const { storage } = dense;
-    const operand = { buffer: storage.buffer, offset: dense.offset, size: dense.size };
-    // The memory must not be reused before the copy is made, even if the tensor is released meanwhile.
-    storage.handles++;
-    if (dense !== (this as Tensor)) dense.dispose();
+    const { storage, offset, size } = this.#pinned();
     try {
-      return await storage.device.backend.read(operand, dense.dtype);
+      return await device.backend.read({ buffer: storage.buffer, offset, size }, storage.dtype);
     } finally {
-      storage.device.release(storage);
+      device.release(storage);
     }
   }
 
@@ -275,6 +271,17 @@ export class Tensor implements Disposable {
   /** The same words where Deno prints the tensor. */
   [Symbol.for("Deno.customInspect")](): string {
     return this.toString();
+  }
+
+  /** The elements in row-major order and readable, in memory that stays until its handle is released. */
+  #pinned(): { storage: Storage; offset: number; size: number } {
+    // Copies that are made on the way are released at the end of this scope.
+    using _ = this.device.scope();
+    const { storage, offset, size } = noGrad(() =>
+      this.contiguous().to(this.dtype === "f16" ? "f32" : this.dtype)
+    );
+    storage.handles++;
+    return { storage, offset, size };
   }
 
   #watch(): void {

@@ -4,7 +4,7 @@ import { cast, input } from "../../kernels/expr.ts";
 import { type DType, isFloat, type Shape, sizeOf } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
-import { launchMap, launchMapInto, noScalars } from "./launch.ts";
+import { checkDevices, launchMap, launchMapInto, noScalars } from "./launch.ts";
 import { map, sumOf } from "./map.ts";
 import { axesOf, axisOf, broadcastStrides, resolveShape, viewStrides } from "./shape.ts";
 import { record } from "./tape.ts";
@@ -97,7 +97,7 @@ export function expand(t: Tensor, shape: Shape): Tensor {
   const lead = shape.length - t.ndim;
   const full = shape.map((n, d) => n === -1 && d >= lead ? t.shape[d - lead] : n);
   const fits = lead >= 0 && t.shape.every((n, d) => n === full[d + lead] || n === 1);
-  if (!fits || full.some((n) => !(n >= 0))) {
+  if (!fits || full.some((n) => !Number.isInteger(n) || n < 0)) {
     throw new ShapeError(
       `Cannot expand ${showShape(t.shape)} to ${showShape(shape)}: only axes of size 1 can grow`,
     );
@@ -259,6 +259,7 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError("Cannot concat no tensors: expected at least one");
   const [first] = tensors;
   const axis = axisOf("concat", dim, first.ndim);
+  checkDevices("concat", tensors);
   let total = 0;
   for (const t of tensors) {
     const fits = t.ndim === first.ndim &&

@@ -1,7 +1,7 @@
 /**
- * WGSL helpers for exponentials, logarithms and powers, good to a few units in the last place on any
- * device: the built-in ones may be wrong by 1e-5 and lose all digits next to 0 or 1. Coefficients are
- * minimax fits, rounded one after another.
+ * WGSL helpers for exponentials, logarithms and powers, good to a few units in the last place on
+ * any device: the built-in ones may be wrong by 1e-5 and lose all digits next to 0 or 1.
+ * Coefficients are minimax fits, rounded one after another.
  */
 
 /** Helpers by name. */

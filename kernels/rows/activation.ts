@@ -251,7 +251,7 @@ export const activations = rows({
     },
     samples: [[0.5], [-4], [7], [-1]],
     tolerance: { rel: 6e-7, abs: 2e-7 },
-    source: "torch.nn.functional.hardswish",
+    source: "torch.nn.functional.hardswish; a + 3 rounds to 2.4e-7 near -3",
   },
   tanhshrink: {
     arity: 1,

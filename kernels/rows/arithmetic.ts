@@ -43,7 +43,7 @@ export const arithmetic = rows({
     grad: (g) => [g, neg(g)],
     samples: pairs,
     tolerance: ulp1,
-    source: "torch.sub",
+    source: "torch.sub; compilers take `x - x` for 0, also where x is NaN or ∞",
   },
   mul: {
     arity: 2,
@@ -55,7 +55,7 @@ export const arithmetic = rows({
     grad: (g, [a, b]) => [mul(g, b), mul(g, a)],
     samples: pairs,
     tolerance: ulp1,
-    source: "torch.mul; integers wrap",
+    source: "torch.mul; integers wrap; compilers take `x * 0` for 0, also where x is NaN or ∞",
   },
   div: {
     arity: 2,

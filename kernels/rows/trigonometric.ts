@@ -4,7 +4,7 @@ import { add, c, div, mul, neg, op, rows, series, sub } from "./row.ts";
 
 const anywhere = [[0.5], [-2], [3.5]];
 const inside = [[0.5], [-0.8], [0.05]];
-const circular = { rel: 1e-6, abs: 5e-7 };
+const circular = { rel: 1e-6, abs: 1e-7 };
 
 /** Rows of this family by name. */
 export const trigonometric = rows({
