@@ -70,6 +70,7 @@ export { type NestedArray, Tensor, type ViewSpec } from "./tensor/tensor.ts";
 export { concat, type SliceRange, stack } from "./tensor/view.ts";
 export {
   type BinaryMethods,
+  type DefaultedName,
   elementwise,
   type TensorOrNumber,
   type TernaryMethods,
@@ -101,6 +102,7 @@ export {
   uniform,
   type UniformOptions,
 } from "./tensor/random_tensors.ts";
-export type { SortedLines, SortOptions, TopkOptions } from "./tensor/sort.ts";
+export type { SortOptions, TopkOptions } from "./tensor/sort.ts";
+export type { SortedLines } from "./tensor/sort_lines.ts";
 export * from "./optim/mod.ts";
 export * from "./engine/mod.ts";

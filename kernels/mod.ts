@@ -15,7 +15,7 @@
 
 export { DTypeError, ShapeError } from "./errors.ts";
 export { apply, cast, constant, type Expr, input, scalar } from "./expr.ts";
-export type { Gradient, Row, RowKind, Tolerance } from "./rows/row.ts";
+export type { Gradient, Row, RowKind, RowOf, Tolerance } from "./rows/row.ts";
 export { type BinaryName, type OpName, table, type TernaryName, type UnaryName } from "./table.ts";
 export type {
   DeviceTraits,

@@ -4,13 +4,14 @@ import {
   type Device,
   noGrad,
   ones,
+  scaleShift,
   ShapeError,
   showShape,
+  standardize,
   type Tensor,
   zeros,
 } from "../core/mod.ts";
 import { map } from "../core/tensor/map.ts";
-import { scaleShift, standardize } from "../core/tensor/norm.ts";
 import { apply, constant, type Expr, input } from "../kernels/expr.ts";
 import { checkChannels, checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
@@ -34,7 +35,7 @@ export interface BatchNormOptions {
 }
 
 /** What batch normalisations of any number of axes share. */
-abstract class BatchNorm extends Module {
+export abstract class BatchNorm extends Module {
   /** Number of channels, the size of axis 1. */
   readonly numFeatures: number;
   /** Added to the variance. */

@@ -1,7 +1,7 @@
 /** Convolutions of images. */
 
-import { nextKey, type Tensor } from "../core/mod.ts";
-import { conv2d, convTranspose2d, type Pair, pairOf } from "../core/tensor/conv2d.ts";
+import { conv2d, convTranspose2d, nextKey, type Pair, type Tensor } from "../core/mod.ts";
+import { pairOf } from "../core/tensor/conv2d.ts";
 import { checkInteger } from "./checks.ts";
 import { fans, type InitOptions, kaimingUniform } from "./init.ts";
 import { fanInBias } from "./linear.ts";

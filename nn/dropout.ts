@@ -1,7 +1,6 @@
 /** Dropout. */
 
-import { type Key, nextKey, type Tensor } from "../core/mod.ts";
-import { dropoutMask } from "../core/tensor/random_tensors.ts";
+import { dropoutMask, type Key, nextKey, type Tensor } from "../core/mod.ts";
 import { checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
 

@@ -1,13 +1,12 @@
 /** The table of vectors. */
 
-import { nextKey, noGrad, type Tensor } from "../core/mod.ts";
-import { embedding } from "../core/tensor/gather.ts";
+import { embedding, nextKey, noGrad, type Tensor } from "../core/mod.ts";
 import { checkInteger } from "./checks.ts";
 import { type InitOptions, normal } from "./init.ts";
 import { Module } from "./module.ts";
 
 /** How an embedding is made. */
-export interface EmbeddingOptions extends InitOptions {
+export interface EmbeddingLayerOptions extends InitOptions {
   /**
    * Row that stands for "nothing": it starts at 0 and gets no gradient; negative ones count from the end.
    * @default {none}
@@ -51,7 +50,7 @@ export class Embedding extends Module {
    * @param options paddingIdx, key, device
    * @throws {RangeError} if a size is no integer of at least 0, or there is no row paddingIdx
    */
-  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingOptions = {}) {
+  constructor(numEmbeddings: number, embeddingDim: number, options: EmbeddingLayerOptions = {}) {
     super();
     const { paddingIdx, key = nextKey(), device } = options;
     this.numEmbeddings = checkInteger("Embedding", "numEmbeddings", numEmbeddings, 0);

@@ -16,9 +16,19 @@
  * @module
  */
 
-import { type Device, full, type Key, ShapeError, showShape, type Tensor } from "../core/mod.ts";
-import { normal, truncatedNormal, uniform } from "../core/tensor/random_tensors.ts";
-import { type Shape, sizeOf } from "../kernels/types.ts";
+import {
+  type Device,
+  full,
+  type Key,
+  normal,
+  type Shape,
+  ShapeError,
+  showShape,
+  type Tensor,
+  truncatedNormal,
+  uniform,
+} from "../core/mod.ts";
+import { sizeOf } from "../kernels/types.ts";
 
 export { normal, truncatedNormal, uniform };
 

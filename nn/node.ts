@@ -1,7 +1,6 @@
 /** Descriptions of models: plain data that builds modules, and comes back from JSON. */
 
-import { type Device, seedScope } from "../core/mod.ts";
-import type { Shape } from "../kernels/types.ts";
+import { type Device, seedScope, type Shape } from "../core/mod.ts";
 import type { TensorModule } from "./module.ts";
 import {
   describe,
@@ -235,7 +234,7 @@ export function nodes<N extends Node>(
   const read: Field<readonly N[]>["read"] = (value, path, depth) => {
     if (!Array.isArray(value) || value.length < count) return undefined;
     const list: unknown[] = value.map((part, i) => one.read(part, `${path}[${i}]`, depth));
-    return list.every((part) => part instanceof wanted) ? list : undefined;
+    return list.every((part): part is N => part instanceof wanted) ? list : undefined;
   };
   return { expected: `at least ${count} of ${wanted.name} in a list`, read, fallback };
 }

@@ -1,7 +1,15 @@
 /** Normalisation of each sample by itself. */
 
-import { type Device, ones, ShapeError, showShape, type Tensor, zeros } from "../core/mod.ts";
-import { scaleShift, standardize } from "../core/tensor/norm.ts";
+import {
+  type Device,
+  ones,
+  scaleShift,
+  ShapeError,
+  showShape,
+  standardize,
+  type Tensor,
+  zeros,
+} from "../core/mod.ts";
 import { checkChannels, checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
 

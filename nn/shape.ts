@@ -1,7 +1,6 @@
 /** Layers that move elements, or do nothing. */
 
-import { ShapeError, showShape, type Tensor } from "../core/mod.ts";
-import type { Shape } from "../kernels/types.ts";
+import { type Shape, ShapeError, showShape, type Tensor } from "../core/mod.ts";
 import { Module } from "./module.ts";
 
 /** Which axes are merged. */

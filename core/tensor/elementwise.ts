@@ -17,8 +17,44 @@ import type { Tensor } from "./tensor.ts";
 /** An operand of an elementwise op; a number stands for a tensor of one value. */
 export type TensorOrNumber = Tensor | number;
 
+/** Operands that may be left out, from the second on, as in PyTorch. */
+const defaults: { readonly [K in OpName]?: readonly number[] } = {
+  leakyRelu: [0.01],
+  elu: [1],
+  celu: [1],
+  hardshrink: [0.5],
+  softshrink: [0.5],
+};
+
+/** A row as a method: with PyTorch's defaults for operands that are left out. */
+export function elementwiseMethod(op: OpName, t: Tensor, ...rest: TensorOrNumber[]): Tensor {
+  const filled = defaults[op]?.map((value, i) => rest[i] ?? value) ?? rest;
+  return elementwise(op, t, ...filled);
+}
+
+/**
+ * The values held between two bounds, of which one may be left out; gradients pass at the bounds, as in PyTorch.
+ *
+ * @param min lower bound, or null
+ * @param max upper bound, or null
+ * @throws {TypeError} if both are left out
+ */
+export function clamp(t: Tensor, min?: TensorOrNumber | null, max?: TensorOrNumber | null): Tensor {
+  if (min === undefined && max === undefined) {
+    throw new TypeError("Cannot clamp without bounds: expected min, max or both");
+  }
+  const whole = !isFloat(t.dtype);
+  if (whole && (min ?? null) === null) return elementwise("minimum", t, max!);
+  if (whole && (max ?? null) === null) return elementwise("maximum", t, min!);
+  return elementwise("clamp", t, min ?? -Infinity, max ?? Infinity);
+}
+
 /** Applies a row to tensors and numbers, at least one of them a tensor. */
 export function elementwise(op: OpName, ...operands: readonly TensorOrNumber[]): Tensor {
+  const { arity } = table[op];
+  if (operands.length !== arity) {
+    throw new TypeError(`Cannot ${op} ${operands.length} operands: expected ${arity}`);
+  }
   const tensors = operands.filter((o) => typeof o !== "number");
   if (tensors.length === 0) {
     throw new TypeError(`Cannot ${op} numbers only: expected at least one tensor`);
@@ -66,10 +102,18 @@ function numberType(value: number, tensors: readonly Tensor[]): ScalarType {
 /** Methods of the rows with one argument. */
 export type UnaryMethods = { readonly [K in UnaryName]: () => Tensor };
 
+/** Rows whose second operand may be left out. */
+export type DefaultedName = "leakyRelu" | "elu" | "celu" | "hardshrink" | "softshrink";
+
 /** Methods of the rows with two arguments. */
-export type BinaryMethods = { readonly [K in BinaryName]: (other: TensorOrNumber) => Tensor };
+export type BinaryMethods =
+  & { readonly [K in Exclude<BinaryName, DefaultedName>]: (other: TensorOrNumber) => Tensor }
+  & { readonly [K in DefaultedName]: (other?: TensorOrNumber) => Tensor };
 
 /** Methods of the rows with three arguments; for `where` the tensor is the condition. */
 export type TernaryMethods = {
-  readonly [K in TernaryName]: (second: TensorOrNumber, third: TensorOrNumber) => Tensor;
+  readonly [K in Exclude<TernaryName, "clamp">]: (
+    second: TensorOrNumber,
+    third: TensorOrNumber,
+  ) => Tensor;
 };

@@ -5,7 +5,9 @@ import type { DType, Shape } from "../../kernels/types.ts";
 import { backward, type BackwardOptions } from "./autograd.ts";
 import {
   type BinaryMethods,
-  elementwise,
+  clamp,
+  elementwiseMethod,
+  type TensorOrNumber,
   type TernaryMethods,
   type UnaryMethods,
 } from "./elementwise.ts";
@@ -16,7 +18,8 @@ import * as matmuls from "./matmul.ts";
 import * as reduce from "./reduce.ts";
 import type { Dim, ReduceOptions, VarianceOptions } from "./reduce.ts";
 import { cumsum } from "./scan.ts";
-import { sort, type SortedLines, type SortOptions, topk, type TopkOptions } from "./sort.ts";
+import { sort, type SortOptions, topk, type TopkOptions } from "./sort.ts";
+import type { SortedLines } from "./sort_lines.ts";
 import { Tensor } from "./tensor.ts";
 import * as views from "./view.ts";
 import type { SliceRange } from "./view.ts";
@@ -25,6 +28,9 @@ import type { SliceRange } from "./view.ts";
 export interface TensorMethods extends UnaryMethods, BinaryMethods, TernaryMethods {
   /** Adds the gradients of this scalar to the `grad` of every leaf that requires one. */
   backward(options?: BackwardOptions): void;
+
+  /** The values held between two bounds, of which one may be left out. */
+  clamp(min?: TensorOrNumber | null, max?: TensorOrNumber | null): Tensor;
 
   /** Sum over axes. */
   sum(dim?: Dim, options?: ReduceOptions): Tensor;
@@ -139,12 +145,15 @@ function method<A extends unknown[], R>(fn: (t: Tensor, ...args: A) => R): Metho
 install(Object.fromEntries(
   Object.keys(table).map((op) => [
     op,
-    method((t: Tensor, ...rest: (Tensor | number)[]) => elementwise(op as UnaryName, t, ...rest)),
+    method((t: Tensor, ...rest: (Tensor | number)[]) =>
+      elementwiseMethod(op as UnaryName, t, ...rest)
+    ),
   ]),
 ));
 
 install({
   backward: method(backward),
+  clamp: method(clamp),
   sum: method(reduce.sum),
   mean: method(reduce.mean),
   prod: method(reduce.prod),

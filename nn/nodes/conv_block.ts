@@ -1,6 +1,6 @@
 /** The block of a convolutional network. */
 
-import type { Shape } from "../../kernels/types.ts";
+import type { Pair, Shape } from "../../core/mod.ts";
 import { BatchNorm2d } from "../batch_norm.ts";
 import { Conv2d } from "../conv.ts";
 import { Dropout } from "../dropout.ts";
@@ -10,7 +10,7 @@ import { boolean, integer, number, pair, readFields } from "../node_fields.ts";
 import { Sequential } from "../sequential.ts";
 import { ReluNode } from "./activation.ts";
 import { MaxPool2dNode } from "./pool.ts";
-import { misfit, type Pair, windowPlaces } from "./shapes.ts";
+import { misfit, windowPlaces } from "./shapes.ts";
 
 const fields = {
   inChannels: integer(1),

@@ -1,7 +1,6 @@
 /** The multilayer perceptron. */
 
-import { ShapeError, showShape } from "../../core/mod.ts";
-import type { Shape } from "../../kernels/types.ts";
+import { type Shape, ShapeError, showShape } from "../../core/mod.ts";
 import { Linear } from "../linear.ts";
 import type { TensorModule } from "../module.ts";
 import { type MakeOptions, Node, node } from "../node.ts";
@@ -117,7 +116,7 @@ export class MLPNode extends Node {
       shape = after.outputShape([...lead, size], name);
       if (String(shape) !== String([...lead, size])) {
         throw new ShapeError(
-          `Cannot use ${name} there: expected a node that keeps the shape, found one that makes ` +
+          `Cannot place ${name}: expected a node that keeps the shape, found one that makes ` +
             `${showShape(shape)} of ${showShape([...lead, size])}`,
         );
       }

@@ -1,11 +1,11 @@
 /** Nodes of pooling. */
 
-import type { Shape } from "../../kernels/types.ts";
+import type { Pair, Shape } from "../../core/mod.ts";
 import type { TensorModule } from "../module.ts";
 import { Node } from "../node.ts";
 import { pair, readFields } from "../node_fields.ts";
 import { AvgPool2d, MaxPool2d } from "../pool.ts";
-import { type Pair, windowPlaces } from "./shapes.ts";
+import { windowPlaces } from "./shapes.ts";
 
 const avgFields = { kernelSize: pair(1, 2), stride: pair(1, 2), padding: pair(0, 0) };
 const maxFields = { ...avgFields, dilation: pair(1, 1) };

@@ -1,10 +1,6 @@
 /** Shape arithmetic that nodes share. */
 
-import { ShapeError, showShape } from "../../core/mod.ts";
-import type { Shape } from "../../kernels/types.ts";
-
-/** A size for both axes, or [height, width]. */
-export type Pair = number | readonly [number, number];
+import { type Pair, type Shape, ShapeError, showShape } from "../../core/mod.ts";
 
 /** A window that is moved over an image. */
 export interface WindowSizes {
@@ -26,7 +22,7 @@ function along(pair: Pair, axis: number): number {
 /** The error of a node whose input does not fit. */
 export function misfit(path: string, expected: string, input: Shape): ShapeError {
   return new ShapeError(
-    `Cannot use ${path} there: expected an input of shape ${expected}, found ${showShape(input)}`,
+    `Cannot place ${path}: expected an input of shape ${expected}, found ${showShape(input)}`,
   );
 }
 
@@ -48,7 +44,9 @@ export function windowPlaces(path: string, input: Shape, window: WindowSizes): [
   });
   if (places.some((n) => n < 1)) {
     throw new ShapeError(
-      `Cannot use ${path} there: its window of ${JSON.stringify(window.kernelSize)} is larger than the ` +
+      `Cannot place ${path}: its window of ${
+        JSON.stringify(window.kernelSize)
+      } is larger than the ` +
         `padded input ${showShape(input)}`,
     );
   }

@@ -1,6 +1,7 @@
 /** The small convolutional network for images. */
 
-import { type Shape, sizeOf } from "../../kernels/types.ts";
+import type { Pair, Shape } from "../../core/mod.ts";
+import { sizeOf } from "../../kernels/types.ts";
 import type { TensorModule } from "../module.ts";
 import { type MakeOptions, Node, node, nodes } from "../node.ts";
 import { integer, pair, readFields } from "../node_fields.ts";
@@ -8,7 +9,7 @@ import { Sequential } from "../sequential.ts";
 import { Flatten } from "../shape.ts";
 import { ConvBlockNode } from "./conv_block.ts";
 import { MLPNode } from "./mlp.ts";
-import { misfit, type Pair } from "./shapes.ts";
+import { misfit } from "./shapes.ts";
 
 const CHANNELS = [32, 64, 128];
 const NONE: readonly ConvBlockNode[] = [];
