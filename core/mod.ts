@@ -104,5 +104,21 @@ export {
 } from "./tensor/random_tensors.ts";
 export type { SortOptions, TopkOptions } from "./tensor/sort.ts";
 export type { SortedLines } from "./tensor/sort_lines.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  nllLoss,
+  type NllLossOptions,
+  type Reduction,
+} from "./tensor/cross_entropy.ts";
+export {
+  adaptiveAvgPool2d,
+  avgPool2d,
+  type AvgPool2dOptions,
+  globalAvgPool2d,
+  maxPool2d,
+  type MaxPool2dOptions,
+} from "./tensor/pool2d.ts";
+export { tril, triu } from "./tensor/triangle.ts";
 export * from "./optim/mod.ts";
 export * from "./engine/mod.ts";

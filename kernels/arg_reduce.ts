@@ -1,8 +1,8 @@
 /**
  * Where the largest or smallest value of each line lies.
  *
- * Long lines run in two stages: the first finds the place in each slice, the second compares the slices. Earlier elements win
- * ties in both.
+ * Long lines run in two stages: the first finds the place in each slice, the second compares the
+ * slices. Earlier elements win ties in both.
  */
 
 import { operandKey, type StridedOperand } from "./map.ts";
@@ -29,7 +29,10 @@ export interface ArgReduceParams {
   readonly input: StridedOperand;
   /** Elements of a slice; all of the line where there is one slice. */
   readonly chunk: number;
-  /** True for the second stage, whose second input holds the places that the first found, `[slices, ...outer]`. */
+  /**
+   * True for the second stage, whose second input holds the places that the first found, `[slices,
+   * ...outer]`.
+   */
   readonly merge: boolean;
 }
 
@@ -38,7 +41,9 @@ function slicesOf({ length, chunk }: ArgReduceParams): number {
   return Math.ceil(length / chunk);
 }
 
-/** The search of these parameters; gives i32 `[slices, ...outer]`, or `[...outer]` where it merges. */
+/**
+ * The search of these parameters; gives i32 `[slices, ...outer]`, or `[...outer]` where it merges.
+ */
 export function argReduceKernel(params: ArgReduceParams): Kernel {
   const { fold, outer, length, input, chunk, merge } = params;
   const key = `arg|${fold}|${outer}|${length}|${operandKey(input)}|${chunk}|${merge}`;

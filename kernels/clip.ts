@@ -1,4 +1,7 @@
-/** Clipping of gradients in place: partial norms of ranges, the factor from all of them, and the change itself. */
+/**
+ * Clipping of gradients in place: partial norms of ranges, the factor from all of them, and the
+ * change itself.
+ */
 
 import { type DType, intern, type Kernel } from "./types.ts";
 import { grid, perThread, shader } from "./wgsl.ts";
@@ -11,7 +14,10 @@ const SHARE = 64;
 const MOST_PARTIALS = 4096;
 const LANES = 64;
 
-/** How many partial norms a range of so many elements gives; a multiple of 64, so that ranges can be bound. */
+/**
+ * How many partial norms a range of so many elements gives; a multiple of 64, so that ranges can be
+ * bound.
+ */
 export function partialsOf(count: number): number {
   const wanted = Math.ceil(count / SHARE / LANES) * LANES;
   return Math.min(MOST_PARTIALS, Math.max(LANES, wanted));
@@ -85,7 +91,8 @@ function partialCode(kind: NormKind, count: number, dtype: DType): string {
 }
 
 /**
- * The norm of all partial norms and the factor `min(1, limit / (norm + 1e-6))`; NaN where the norm is.
+ * The norm of all partial norms and the factor `min(1, limit / (norm + 1e-6))`; NaN where the norm
+ * is.
  *
  * Input: `count` f32. Output: norm, factor. Scalars: 1/power, limit.
  */
@@ -160,7 +167,10 @@ function inPlace(
   }));
 }
 
-/** Multiplies `count` elements (a multiple of 4) by the factor that normKernel() wrote. Input: norm, factor. */
+/**
+ * Multiplies `count` elements (a multiple of 4) by the factor that normKernel() wrote. Input: norm,
+ * factor.
+ */
 export function scaleKernel(count: number, dtype: DType): Kernel {
   const key = `clip|scale|${count}|${dtype}`;
   return inPlace(key, count, dtype, true, "v * factor[1]", (x, factor) => x * factor);

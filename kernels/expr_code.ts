@@ -1,7 +1,7 @@
 /** A formula as WGSL, and as a function of double-precision numbers. */
 
 import { computeType, dtypeOf, type Expr, rowOf, topological } from "./expr.ts";
-import type { DType } from "./types.ts";
+import { type DType, isFloat } from "./types.ts";
 import { valueType } from "./wgsl.ts";
 
 /** A constant as a WGSL literal of its type. */
@@ -78,11 +78,11 @@ export function coerced(value: number, type: DType): number {
     : value;
 }
 
-/** Converts as a cast does: towards zero, clamped to the range of the type. */
+/** Converts a float as a cast does: towards zero, clamped to the floats that the type can hold. */
 function castNumber(value: number, to: DType): number {
   if (to === "bool") return value !== 0 ? 1 : 0;
-  if (to === "i32") return Math.max(-2147483648, Math.min(2147483647, Math.trunc(value))) || 0;
-  if (to === "u32") return Math.max(0, Math.min(4294967295, Math.trunc(value))) || 0;
+  if (to === "i32") return Math.max(-2147483648, Math.min(2147483520, Math.trunc(value))) || 0;
+  if (to === "u32") return Math.max(0, Math.min(4294967040, Math.trunc(value))) || 0;
   return value;
 }
 
@@ -102,7 +102,8 @@ export function evaluator(
         return () => e.value;
       case "cast": {
         const arg = build(e.args[0]);
-        return (x, s) => castNumber(arg(x, s), e.to);
+        const float = isFloat(dtypeOf(e.args[0], inputTypes));
+        return float ? (x, s) => castNumber(arg(x, s), e.to) : (x, s) => coerced(arg(x, s), e.to);
       }
       case "op": {
         const row = rowOf(e.op);

@@ -39,7 +39,10 @@ export interface GatherParams {
   readonly outside: "nan" | "zero";
 }
 
-/** Parameters of a placement: `y[…, index[…, i, …], …] = source[…, i, …]`, where no place is named twice. */
+/**
+ * Parameters of a placement: `y[…, index[…, i, …], …] = source[…, i, …]`, where no place is named
+ * twice.
+ */
 export interface PlaceParams {
   /** Of the source and the index. */
   readonly shape: Shape;
@@ -70,7 +73,10 @@ export function gatherKernel(params: GatherParams): Kernel {
   }));
 }
 
-/** The placement of these parameters. Inputs: source, index. Elements of the result that no index names stay as they are. */
+/**
+ * The placement of these parameters. Inputs: source, index. Elements of the result that no index
+ * names stay as they are.
+ */
 export function placeKernel(params: PlaceParams): Kernel {
   const { shape, dim, size, source, index, output } = params;
   const key = `place|${shape}|${dim}|${size}|${operandKey(source)}|${operandKey(index)}|${

@@ -113,10 +113,12 @@ function matmulProgram(params: MatmulParams, traits: DeviceTraits): WgslProgram 
   for (let step = 0; step < 4; step++) lines.push(products(tile, step, aAxis, bAxis));
   lines.push("  }");
   if (k % 4 !== 0) {
-    lines.push("  for (; k < until; k++) {", oneStep("a", tile.rows, a.columnStride));
-    lines.push(oneStep("b", tile.columns, b.rowStride));
+    lines.push("  for (; k < until; k++) {", oneStep("a", tile.rows, a.columnStride, aAxis));
+    lines.push(oneStep("b", tile.columns, b.rowStride, bAxis));
+    const left = (r: number) => aAxis === "rows" ? `at${r >> 2}.${"xyzw"[r & 3]}` : `at${r}`;
     const group = (c: number) => `vec4(${[0, 1, 2, 3].map((j) => `bt${c * 4 + j}`).join(", ")})`;
-    lines.push(addProducts(tile, (r) => `at${r}`, group), "  }");
+    const right = (c: number) => bAxis === "rows" ? `bt${c}` : group(c);
+    lines.push(addProducts(tile, left, right), "  }");
   }
   const outBase = `z * ${m * n}u`;
   lines.push(storeSums(tile, m, n, (row) => `${outBase} + ${row} * ${n}u`, bias), "}");
@@ -179,8 +181,15 @@ function fourSteps(name: string, count: number, depthStride: number, axis: Axis)
   return lines.join("\n");
 }
 
-function oneStep(name: string, count: number, depthStride: number): string {
+/** Loads one step of K after the last four: `at<group>` as vec4 along rows, or `at<row>`. */
+function oneStep(name: string, count: number, depthStride: number, axis: Axis): string {
   const lines: string[] = [];
+  if (axis === "rows") {
+    for (let g = 0; g < count / 4; g++) {
+      lines.push(`    let ${name}t${g} = ${name}[(${name}g${g} + k * ${u32(depthStride)}) / 4u];`);
+    }
+    return lines.join("\n");
+  }
   for (let r = 0; r < count; r++) {
     lines.push(`    let ${name}t${r} = ${name}[${name}r${r} + k * ${u32(depthStride)}];`);
   }

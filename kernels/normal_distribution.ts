@@ -24,7 +24,10 @@ function upperTail(z: number): number {
   return density(z) / fraction;
 }
 
-/** Distribution function `Φ(z)` of the standard normal distribution, with all digits in both tails' own terms. */
+/**
+ * Distribution function `Φ(z)` of the standard normal distribution, with all digits in both tails'
+ * own terms.
+ */
 export function normalCdf(z: number): number {
   return z < 0 ? upperTail(-z) : 1 - upperTail(z);
 }

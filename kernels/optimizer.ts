@@ -90,9 +90,11 @@ function updateCode({ params, slots, scalars, body }: Update): string {
 }
 
 /**
- * Stochastic gradient descent: `g ← g + λp`, `b ← keep·b + take·g`, `p ← p − lr·b`, with nesterov `p ← p − lr·(g + μb)`.
+ * Stochastic gradient descent: `g ← g + λp`, `b ← keep·b + take·g`, `p ← p − lr·b`, with nesterov
+ * `p ← p − lr·(g + μb)`.
  *
- * Slot: b, where there is momentum. Scalars: lr, λ, keep, take, μ; the first step of a parameter has keep 0 and take 1.
+ * Slot: b, where there is momentum. Scalars: lr, λ, keep, take, μ; the first step of a parameter
+ * has keep 0 and take 1.
  */
 export function sgdKernel(params: SgdParams): Kernel {
   const { weightDecay, momentum, nesterov } = params;
@@ -113,10 +115,12 @@ export function sgdKernel(params: SgdParams): Kernel {
 }
 
 /**
- * Adam: `m ← β₁m + (1−β₁)g`, `v ← β₂v + (1−β₂)g²`, `p ← p − a·m / (√v·r + ε)`, where the host gives `a = lr / (1 − β₁ᵗ)` and
- * `r = 1/√(1 − β₂ᵗ)`. Coupled decay is `g ← g + λp`, decoupled decay `p ← λp` with `λ = 1 − lr·weightDecay`.
+ * Adam: `m ← β₁m + (1−β₁)g`, `v ← β₂v + (1−β₂)g²`, `p ← p − a·m / (√v·r + ε)`, where the host gives
+ * `a = lr / (1 − β₁ᵗ)` and `r = 1/√(1 − β₂ᵗ)`. Coupled decay is `g ← g + λp`, decoupled decay
+ * `p ← λp` with `λ = 1 − lr·weightDecay`.
  *
- * Slots: m, v. Scalars: a, r, ε, β₁, 1−β₁, β₂, 1−β₂, λ. An element with `m = 0` stays, also where ε is 0.
+ * Slots: m, v. Scalars: a, r, ε, β₁, 1−β₁, β₂, 1−β₂, λ. An element with `m = 0` stays, also where ε
+ * is 0.
  */
 export function adamKernel(params: AdamParams): Kernel {
   const { decay } = params;
@@ -143,11 +147,11 @@ export function adamKernel(params: AdamParams): Kernel {
 }
 
 /**
- * RMSprop: `s ← αs + (1−α)g²`, `d = g / (√s + ε)`, `p ← p − lr·d`; centered, `m ← αm + (1−α)g` and `d = g / (√(s − m²) + ε)`;
- * with momentum, `b ← μb + d` and `p ← p − lr·b`.
+ * RMSprop: `s ← αs + (1−α)g²`, `d = g / (√s + ε)`, `p ← p − lr·d`; centered, `m ← αm + (1−α)g` and
+ * `d = g / (√(s − m²) + ε)`; with momentum, `b ← μb + d` and `p ← p − lr·b`.
  *
- * Slots: s, b where there is momentum, m where centered. Scalars: lr, λ, α, 1−α, ε, μ. An element with `g = 0` has `d = 0`,
- * also where ε is 0, and rounding below zero under the root counts as 0.
+ * Slots: s, b where there is momentum, m where centered. Scalars: lr, λ, α, 1−α, ε, μ. An element
+ * with `g = 0` has `d = 0`, also where ε is 0, and rounding below zero under the root counts as 0.
  */
 export function rmspropKernel(params: RmspropParams): Kernel {
   const { weightDecay, momentum, centered } = params;

@@ -1,4 +1,7 @@
-/** Numbers as unsigned words that compare as the numbers do, so that no device rounds, flushes or folds a comparison. */
+/**
+ * Numbers as unsigned words that compare as the numbers do, so that no device rounds, flushes or
+ * folds a comparison.
+ */
 
 import type { DType } from "./types.ts";
 
@@ -11,7 +14,8 @@ export function orderedType(dtype: OrderedType): string {
 }
 
 /**
- * The WGSL function `order_key(v) -> u32`: larger numbers give larger words, 0 and -0 the same, NaN the largest.
+ * The WGSL function `order_key(v) -> u32`: larger numbers give larger words, 0 and -0 the same, NaN
+ * the largest.
  *
  * @param dtype type of the storage words that it takes
  * @param reversed larger numbers give smaller words instead
@@ -31,7 +35,10 @@ export function orderKey(dtype: OrderedType, reversed: boolean, nanOnTop = false
 }`;
 }
 
-/** Compares as sorting does, NaN above everything: negative where `a` comes first, 0 for equal numbers. */
+/**
+ * Compares as sorting does, NaN above everything: negative where `a` comes first, 0 for equal
+ * numbers.
+ */
 export function compareNumbers(a: number, b: number): number {
   if (Number.isNaN(a)) return Number.isNaN(b) ? 0 : 1;
   if (Number.isNaN(b)) return -1;

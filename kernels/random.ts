@@ -1,6 +1,7 @@
 /**
- * Random numbers evaluated where they are needed: element i of a tensor is a function of (key, i), by Threefry-2x32-20 with
- * the counter (i, 0). The key comes as run-time scalars, so one kernel serves all keys.
+ * Random numbers evaluated where they are needed: element i of a tensor is a function of (key, i),
+ * by Threefry-2x32-20 with the counter (i, 0). The key comes as run-time scalars, so one kernel
+ * serves all keys.
  */
 
 import { normalQuantile } from "./normal_distribution.ts";
@@ -9,10 +10,14 @@ import type { WgslProgram } from "./types.ts";
 import { grid, perThread, shader } from "./wgsl.ts";
 
 /**
- * What becomes of the two words of a block. The scalars behind the key are:
- * bits – nothing; the first word. uniform – low, high − low, the largest number below high. normal – mean, deviation.
- * truncated – mean, deviation, low, high, Φ at low, 1 − Φ at high, Φ between them (of the standardised bounds).
- * integer – low (i32), count (u32). choice – threshold (of 2^24), value below it, value from it on.
+ * What becomes of the two words of a block, with its scalars behind the key:
+ * - bits: the first word; none.
+ * - uniform: low, high − low, the largest number below high.
+ * - normal: mean, deviation.
+ * - truncated: mean, deviation, low, high, Φ at low, 1 − Φ at high, Φ between them, all Φ of the
+ *   standardised bounds.
+ * - integer: low (i32), count (u32).
+ * - choice: threshold (of 2^24), the value of draws below it, the value of the others.
  */
 export type Draw = "bits" | "uniform" | "normal" | "truncated" | "integer" | "choice";
 
@@ -78,7 +83,8 @@ const rules: { readonly [K in Draw]: DrawRule } = {
 
 /** The functions that the rules call, beside the shared helpers. */
 const functions: { readonly [K in Draw]?: string } = {
-  // √(-2 log((x + 1) / 2^32)) cos(2π y / 2^32); the logarithm is taken from the end that keeps its digits.
+  // √(-2 log((x + 1) / 2^32)) cos(2π y / 2^32); the logarithm is taken from the end that keeps its
+  // digits.
   normal: `fn box_muller(w: vec2<u32>) -> f32 {
   let small = precise_log((f32(w.x) + 1.0) * 2.3283064e-10);
   let large = precise_log1p(f32(~w.x) * -2.3283064e-10);
@@ -114,7 +120,10 @@ const functions: { readonly [K in Draw]?: string } = {
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
-/** The WGSL function `threefry(k0, k1, c0, c1) -> vec2<u32>`: one block of Threefry-2x32-20, unrolled. */
+/**
+ * The WGSL function `threefry(k0, k1, c0, c1) -> vec2<u32>`: one block of Threefry-2x32-20,
+ * unrolled.
+ */
 function threefryFunction(): string {
   const lines = [
     "fn threefry(k0: u32, k1: u32, c0: u32, c1: u32) -> vec2<u32> {",

@@ -1,8 +1,8 @@
 /**
  * Running sums along lines, in a fixed order.
  *
- * Long lines are cut into blocks: one kernel sums each block, the sums are scanned themselves, and another kernel scans each
- * block on top of what lies before it.
+ * Long lines are cut into blocks: one kernel sums each block, the sums are scanned themselves, and
+ * another kernel scans each block on top of what lies before it.
  */
 
 import { operandKey, type StridedOperand } from "./map.ts";
@@ -28,8 +28,8 @@ export interface ScanParams {
   /** Strides over `[...outer, line]`. */
   readonly input: StridedOperand;
   /**
-   * Strides over `[...outer, line]`, for the scan; null asks for the sums of the blocks, dense `[...outer, blocks]`.
-   * Where the line is cut the scan has a second input: the scanned sums.
+   * Strides over `[...outer, line]`, for the scan; null asks for the sums of the blocks, dense
+   * `[...outer, blocks]`. Where the line is cut the scan has a second input: the scanned sums.
    */
   readonly output: StridedOperand | null;
 }

@@ -1,8 +1,9 @@
 /**
- * Sums at places that an index tensor names along one axis, without atomics: each element of the result adds up its own
- * contributions in the order of the index.
+ * Sums at places that an index tensor names along one axis, without atomics: each element of the
+ * result adds up its own contributions in a fixed order.
  *
- * Either it looks through the whole line of the index, or, where that is long, through its segment of the sorted line.
+ * Either it looks through the whole line of the index, or, where that is long, through its segment
+ * of the sorted line.
  */
 
 import { operandKey, type StridedOperand } from "./map.ts";
@@ -17,24 +18,52 @@ import {
 } from "./types.ts";
 import { address, addressesOf, coordinates, grid, perThread, shader, u32 } from "./wgsl.ts";
 
+/** The contributions are found by looking through the line of the index. */
+export interface ScanSearch {
+  readonly kind: "scan";
+  /** Strides over the axes of the result, along `dim` the step of the index. */
+  readonly index: StridedOperand;
+}
+
+/** The contributions are found by segments of the sorted line of the index. */
+export interface SegmentSearch {
+  readonly kind: "segments";
+  /**
+   * Where the segment of each place begins; one element more along `dim`, so that the next one is
+   * its end.
+   */
+  readonly starts: StridedOperand;
+  /** Positions in the index, sorted by place. */
+  readonly order: StridedOperand;
+  /**
+   * Sorted positions that one thread goes through at most; where there are more, the result is
+   * `[slices, ...shape]`.
+   */
+  readonly chunk: number;
+}
+
 /** How an element of the result finds its contributions. */
-export type Search =
-  /** `index`: over the axes of the result, along `dim` the step of the index. */
-  | { readonly kind: "scan"; readonly index: StridedOperand }
-  /** `starts`: where each place's segment begins and, one further, ends; `order`: positions, sorted by place. */
-  | { readonly kind: "segments"; readonly starts: StridedOperand; readonly order: StridedOperand };
+export type Search = ScanSearch | SegmentSearch;
+
+/** Slices of the sorted line that are summed apart. */
+function slicesOf({ search, sourceShape, dim }: ScatterAddParams): number {
+  return search.kind === "scan" ? 1 : Math.ceil(sourceShape[dim] / search.chunk);
+}
 
 /** Parameters of a scatter-add: `y = base`, then `y[…, index[…, i, …], …] += source[…, i, …]`. */
 export interface ScatterAddParams {
   /** Of the result, which is dense and row-major. */
   readonly shape: Shape;
   readonly dim: number;
-  /** Sizes of index and source; along other axes than `dim` they may be smaller than those of the result. */
+  /**
+   * Sizes of index and source; along other axes than `dim` they may be smaller than those of the
+   * result.
+   */
   readonly sourceShape: Shape;
   readonly search: Search;
   /** Strides over the axes of the result; f32, i32 or u32. */
   readonly source: StridedOperand;
-  /** What is added to; 0 where it is null. */
+  /** What is added to; 0 where it is null, as it must be where there are slices. */
   readonly base: StridedOperand | null;
 }
 
@@ -42,13 +71,16 @@ function searchOperands(search: Search): StridedOperand[] {
   return search.kind === "scan" ? [search.index] : [search.starts, search.order];
 }
 
-/** The scatter-add of these parameters. Inputs: source, index or (starts, order), and the base where there is one. */
+/**
+ * The scatter-add of these parameters. Inputs: source, index or (starts, order), and the base where
+ * there is one.
+ */
 export function scatterAddKernel(params: ScatterAddParams): Kernel {
   const { shape, dim, sourceShape, search, source, base } = params;
   const operands = [source, ...searchOperands(search), ...(base ? [base] : [])];
   const key = `scatterAdd|${shape}|${dim}|${sourceShape}|${search.kind}|${base !== null}|${
-    operands.map(operandKey).join(";")
-  }`;
+    search.kind === "segments" ? search.chunk : ""
+  }|${operands.map(operandKey).join(";")}`;
   return intern(key, () => ({
     op: "scatterAdd",
     key,
@@ -86,14 +118,19 @@ function scatterAddProgram(params: ScatterAddParams, traits: DeviceTraits): Wgsl
     : [
       `    let s0 = ${address("c", search.starts.strides, search.starts.offset)};`,
       `    let at0 = ${start(search.order)};`,
-      `    let until = u32(starts[s0 + ${step(search.starts)}]);`,
-      `    for (var s = u32(starts[s0]); s < until; s++) {`,
+      `    let until = min(u32(starts[s0 + ${
+        step(search.starts)
+      }]), (slice + 1u) * ${search.chunk}u);`,
+      `    for (var s = max(u32(starts[s0]), slice * ${search.chunk}u); s < until; s++) {`,
       `      let j = u32(order[at0 + s * ${step(search.order)}]);`,
       `      sum += ${added};`,
       `    }`,
     ];
+  const count = sizeOf(shape);
   const body = [
-    coordinates("i", shape, "c"),
+    `  let slice = i / ${count}u;`,
+    `  let place = i % ${count}u;`,
+    coordinates("place", shape, "c"),
     `  var sum = ${first};`,
     `  if (${limits.length > 0 ? limits.join(" && ") : "true"}) {`,
     `    let from0 = ${start(source)};`,
@@ -105,44 +142,45 @@ function scatterAddProgram(params: ScatterAddParams, traits: DeviceTraits): Wgsl
   const operands = [source, ...searchOperands(search), ...(base ? [base] : [])];
   const inputs = operands.map((o, n) => ({ name: names[n], dtype: o.dtype }));
   return {
-    code: shader(inputs, [{ name: "y", dtype }], [], perThread(sizeOf(shape), body)),
-    groups: grid(sizeOf(shape), traits),
+    code: shader(inputs, [{ name: "y", dtype }], [], perThread(count * slicesOf(params), body)),
+    groups: grid(count * slicesOf(params), traits),
   };
 }
 
 function scatterAddReference(
-  { shape, dim, sourceShape, search, source, base }: ScatterAddParams,
+  params: ScatterAddParams,
   [x, ...rest]: readonly Float64Array[],
   out: Float64Array,
 ): void {
+  const { shape, dim, sourceShape, search, source, base } = params;
+  const size = sizeOf(shape);
   const from = base && addressesOf(shape, base.strides, base.offset);
-  for (let i = 0; i < sizeOf(shape); i++) out[i] = from ? rest.at(-1)![from[i]] : 0;
+  for (let i = 0; i < size * slicesOf(params); i++) out[i] = from ? rest.at(-1)![from[i]] : 0;
   const wrap = (v: number) => source.dtype === "i32" ? v | 0 : source.dtype === "u32" ? v >>> 0 : v;
-  const grow = sizeOf(shape.slice(dim + 1));
   const lineShape = sourceShape.map((n, d) => d === dim ? 1 : n);
-  const lines = (strides: readonly number[], offset: number) =>
+  const lines = ({ strides, offset }: Omit<StridedOperand, "dtype">) =>
     addressesOf(lineShape, strides, offset);
-  const outputs = lines(shape.map((_, d) => sizeOf(shape.slice(d + 1))), 0);
-  const sources = lines(source.strides, source.offset);
-  const operands = searchOperands(search);
-  const places = lines(operands.at(-1)!.strides, operands.at(-1)!.offset);
-  const starts = lines(operands[0].strides, operands[0].offset);
+  const dense = shape.map((_, d) => sizeOf(shape.slice(d + 1)));
+  const outputs = lines({ strides: dense, offset: 0 });
+  const sources = lines(source);
+  const [first, second] = searchOperands(search).map(lines);
   outputs.forEach((output, line) => {
-    const add = (k: number, j: number) => {
-      const at = output + k * grow;
+    const add = (k: number, j: number, slice: number) => {
+      const at = slice * size + output + k * dense[dim];
       out[at] = wrap(out[at] + x[sources[line] + j * source.strides[dim]]);
     };
     if (search.kind === "scan") {
       for (let j = 0; j < sourceShape[dim]; j++) {
-        const k = rest[0][places[line] + j * search.index.strides[dim]];
-        if (k >= 0 && k < shape[dim]) add(k, j);
+        const k = rest[0][first[line] + j * search.index.strides[dim]];
+        if (k >= 0 && k < shape[dim]) add(k, j, 0);
       }
       return;
     }
-    const start = (k: number) => rest[0][starts[line] + k * search.starts.strides[dim]];
+    const start = (k: number) => rest[0][first[line] + k * search.starts.strides[dim]];
     for (let k = 0; k < shape[dim]; k++) {
       for (let s = start(k); s < start(k + 1); s++) {
-        add(k, rest[1][places[line] + s * search.order.strides[dim]]);
+        const j = rest[1][second[line] + s * search.order.strides[dim]];
+        add(k, j, Math.floor(s / search.chunk));
       }
     }
   });
@@ -157,7 +195,9 @@ export interface SegmentStartsParams {
   readonly size: number;
 }
 
-/** Where each place's segment starts: input i32 `[lines, length]`, output i32 `[lines, size + 1]`. */
+/**
+ * Where each place's segment starts: input i32 `[lines, length]`, output i32 `[lines, size + 1]`.
+ */
 export function segmentStartsKernel(params: SegmentStartsParams): Kernel {
   const { lines, length, size } = params;
   const key = `segmentStarts|${lines}|${length}|${size}`;

@@ -1,8 +1,10 @@
 /**
- * Stable sorting of lines by merging: the first kernel sorts short blocks, each further one merges neighbouring runs. Every
- * element finds its own place by counting what comes before it, so nothing is exchanged and nobody waits.
+ * Stable sorting of lines by merging: the first kernel sorts short blocks, each further one merges
+ * neighbouring runs. Every element finds its own place by counting what comes before it, so nothing
+ * is exchanged and nobody waits.
  *
- * With `keep` below the length runs are cut to their first `keep` elements, which is all that a top-k needs.
+ * With `keep` below the length runs are cut to their first `keep` elements, which is all that a
+ * top-k needs.
  */
 
 import { operandKey, type StridedOperand } from "./map.ts";
@@ -50,7 +52,10 @@ export function cutLength(length: number, run: number, keep: number): number {
   return whole * Math.min(run, keep) + Math.min(length - whole * run, keep);
 }
 
-/** Sorts blocks. Outputs, dense `[...outer, cutLength]`: the values, and i32 where in their line they come from. */
+/**
+ * Sorts blocks. Outputs, dense `[...outer, cutLength]`: the values, and i32 where in their line
+ * they come from.
+ */
 export function sortBlocksKernel(params: SortBlocksParams): Kernel {
   const { outer, length, input, block, keep, descending } = params;
   const key = `sortBlocks|${outer}|${length}|${operandKey(input)}|${block}|${keep}|${descending}`;
@@ -158,7 +163,10 @@ function mergeRunsProgram(params: MergeRunsParams, traits: DeviceTraits): WgslPr
   };
 }
 
-/** The first `keep` of a run of (value, index) pairs, sorted with equal values in the order of their indices. */
+/**
+ * The first `keep` of a run of (value, index) pairs, sorted with equal values in the order of their
+ * indices.
+ */
 function sorted(
   pairs: readonly (readonly [number, number])[],
   descending: boolean,

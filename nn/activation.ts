@@ -29,7 +29,8 @@ export class ReLU extends Module {
 }
 
 /**
- * Rectifier with a ceiling `min(max(x, 0), 6)`; the derivative at both corners is 0. As torch.nn.ReLU6.
+ * Rectifier with a ceiling `min(max(x, 0), 6)`; the derivative at both corners is 0. As
+ * torch.nn.ReLU6.
  */
 export class ReLU6 extends Module {
   /**
@@ -44,7 +45,8 @@ export class ReLU6 extends Module {
 }
 
 /**
- * Self-normalising unit `λ·max(0, x) + λα·min(0, e^x − 1)`; λ = 1.0507…, α = 1.6733…. As torch.nn.SELU.
+ * Self-normalising unit `λ·max(0, x) + λα·min(0, e^x − 1)`; λ = 1.0507…, α = 1.6733…. As
+ * torch.nn.SELU.
  */
 export class SELU extends Module {
   /**

@@ -84,7 +84,10 @@ export class ELU extends Module {
   }
 }
 
-/** Exponential unit without a bend: `x` above 0, `alpha·(e^(x / alpha) − 1)` elsewhere. As torch.nn.CELU. */
+/**
+ * Exponential unit without a bend: `x` above 0, `alpha·(e^(x / alpha) − 1)` elsewhere. As
+ * torch.nn.CELU.
+ */
 export class CELU extends Module {
   /** Where the curve goes for small x: to −alpha. */
   readonly alpha: number;
@@ -120,7 +123,10 @@ export interface GELUOptions {
   readonly approximate?: "none" | "tanh";
 }
 
-/** Gaussian error unit `x·Φ(x)`, Φ the distribution function of the standard normal. As torch.nn.GELU. */
+/**
+ * Gaussian error unit `x·Φ(x)`, Φ the distribution function of the standard normal. As
+ * torch.nn.GELU.
+ */
 export class GELU extends Module {
   /** "tanh" for the approximation by a hyperbolic tangent. */
   readonly approximate: "none" | "tanh";
@@ -161,7 +167,10 @@ export interface SoftplusOptions {
   readonly threshold?: number;
 }
 
-/** Soft rectifier `log(1 + e^(beta·x)) / beta`, and `x` where `beta·x` is above the threshold. As torch.nn.Softplus. */
+/**
+ * Soft rectifier `log(1 + e^(beta·x)) / beta`, and `x` where `beta·x` is above the threshold. As
+ * torch.nn.Softplus.
+ */
 export class Softplus extends Module {
   /** Sharpness of the bend. */
   readonly beta: number;

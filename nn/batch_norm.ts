@@ -21,13 +21,15 @@ export interface BatchNormOptions {
   /** Added to the variance. @default {1e-5} */
   readonly eps?: number;
   /**
-   * Share of the new batch in the running statistics; null takes the mean over all batches. @default {0.1}
+   * Share of the new batch in the running statistics; null takes the mean over all batches.
+   * @default {0.1}
    */
   readonly momentum?: number | null;
   /** Whether a scale and a shift per channel are learnt. @default {true} */
   readonly affine?: boolean;
   /**
-   * Whether running statistics are kept for evaluation; otherwise each batch uses its own. @default {true}
+   * Whether running statistics are kept for evaluation; otherwise each batch uses its own.
+   * @default {true}
    */
   readonly trackRunningStats?: boolean;
   /** Where the parameters live. @default {the default device} */
@@ -88,7 +90,8 @@ export abstract class BatchNorm extends Module {
    *
    * @param x [N, numFeatures, ...], f32 or f16
    * @returns the same shape and dtype
-   * @throws {ShapeError} if the input does not fit, or in training if a channel has fewer than 2 values
+   * @throws {ShapeError} if the input does not fit, or in training if a channel has fewer than 2
+   * values
    */
   forward(x: Tensor): Tensor {
     checkChannels(this.constructor.name, x, this.#ranks, this.numFeatures);
@@ -150,8 +153,9 @@ export abstract class BatchNorm extends Module {
  * Normalises each channel of vectors or sequences over the batch:
  * `y = (x − mean) / √(variance + eps) · weight + bias`.
  *
- * In training the mean and the biased variance are those of the batch, and the running ones move towards
- * its mean and unbiased variance; in evaluation the running ones are used. As torch.nn.BatchNorm1d.
+ * In training the mean and the biased variance are those of the batch, and the running ones move
+ * towards its mean and unbiased variance; in evaluation the running ones are used. As
+ * torch.nn.BatchNorm1d.
  *
  * @example
  * ```ts
@@ -182,8 +186,9 @@ export class BatchNorm1d extends BatchNorm {
  * Normalises each channel of images over batch, height and width:
  * `y = (x − mean) / √(variance + eps) · weight + bias`.
  *
- * In training the mean and the biased variance are those of the batch, and the running ones move towards
- * its mean and unbiased variance; in evaluation the running ones are used. As torch.nn.BatchNorm2d.
+ * In training the mean and the biased variance are those of the batch, and the running ones move
+ * towards its mean and unbiased variance; in evaluation the running ones are used. As
+ * torch.nn.BatchNorm2d.
  *
  * @example
  * ```ts

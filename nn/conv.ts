@@ -67,8 +67,9 @@ function geometryOf(
 /**
  * Convolution (cross-correlation) of images.
  *
- * Parameters: `weight` [outChannels, inChannels / groups, kh, kw] and `bias` [outChannels], uniform in
- * ±1/√fanIn with fanIn = inChannels / groups · kh · kw, as torch.nn.Conv2d. Sums accumulate in f32.
+ * Parameters: `weight` [outChannels, inChannels / groups, kh, kw] and `bias` [outChannels], uniform
+ * in ±1/√fanIn with fanIn = inChannels / groups · kh · kw, as torch.nn.Conv2d. Sums accumulate in
+ * f32.
  *
  * @example
  * ```ts
@@ -129,7 +130,7 @@ export class Conv2d extends Module {
    * Convolves images.
    *
    * @param x [N, inChannels, H, W], f32 or f16
-   * @returns [N, outChannels, (H + 2·padding − dilation·(kh − 1) − 1) / stride + 1, …], rounded down
+   * @returns [N, outChannels, ⌊(H + 2·padding − dilation·(kh − 1) − 1) / stride⌋ + 1, …]
    * @throws {ShapeError} if the channels differ, or the kernel is larger than the padded image
    */
   forward(x: Tensor): Tensor {
@@ -140,8 +141,8 @@ export class Conv2d extends Module {
 /**
  * Transposed convolution: the gradient of a convolution by its input, used as a layer.
  *
- * Parameters: `weight` [inChannels, outChannels / groups, kh, kw] and `bias` [outChannels], uniform in
- * ±1/√fanIn with fanIn = outChannels / groups · kh · kw, as torch.nn.ConvTranspose2d.
+ * Parameters: `weight` [inChannels, outChannels / groups, kh, kw] and `bias` [outChannels], uniform
+ * in ±1/√fanIn with fanIn = outChannels / groups · kh · kw, as torch.nn.ConvTranspose2d.
  *
  * @example Twice the size
  * ```ts
@@ -206,7 +207,8 @@ export class ConvTranspose2d extends Module {
    * Spreads images.
    *
    * @param x [N, inChannels, H, W], f32 or f16
-   * @returns [N, outChannels, (H − 1)·stride − 2·padding + dilation·(kh − 1) + outputPadding + 1, …]
+   * @returns [N, outChannels, H', W'] with
+   * `H' = (H − 1)·stride − 2·padding + dilation·(kh − 1) + outputPadding + 1`
    * @throws {ShapeError} if the channels differ, or outputPadding is not below stride or dilation
    */
   forward(x: Tensor): Tensor {

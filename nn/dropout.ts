@@ -11,11 +11,11 @@ export interface DropoutOptions {
 }
 
 /**
- * In training sets elements to 0 with probability p and divides the others by 1 − p; in evaluation does
- * nothing. As torch.nn.Dropout; Srivastava et al., "Dropout", 2014.
+ * In training sets elements to 0 with probability p and divides the others by 1 − p; in evaluation
+ * does nothing. As torch.nn.Dropout; Srivastava et al., "Dropout", 2014.
  *
- * The mask of the n-th call is a function of the key and n, so equal keys give equal masks, whatever
- * else draws random numbers. To continue a run exactly, save `position` and set it again.
+ * The mask of the n-th call is a function of the key and n, so equal keys give equal masks,
+ * whatever else draws random numbers. To continue a run exactly, save `position` and set it again.
  *
  * @example
  * ```ts

@@ -8,7 +8,8 @@ import { Module } from "./module.ts";
 /** How an embedding is made. */
 export interface EmbeddingLayerOptions extends InitOptions {
   /**
-   * Row that stands for "nothing": it starts at 0 and gets no gradient; negative ones count from the end.
+   * Row that stands for "nothing": it starts at 0 and gets no gradient; negative ones count from
+   * the end.
    * @default {none}
    */
   readonly paddingIdx?: number;

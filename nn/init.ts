@@ -75,7 +75,8 @@ export interface Fans {
 }
 
 /**
- * Fan in and fan out of a weight, PyTorch's way: axis 1 and axis 0, each times the size of the kernel.
+ * Fan in and fan out of a weight, PyTorch's way: axis 1 and axis 0, each times the size of the
+ * kernel.
  *
  * @param shape [out, in, ...kernel]
  * @returns both numbers
@@ -115,8 +116,8 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
       return 3 / 4;
     default:
       throw new RangeError(
-        `Cannot calculate the gain of "${nonlinearity}": expected linear, conv2d, sigmoid, tanh, relu, ` +
-          "leakyRelu or selu",
+        `Cannot calculate the gain of "${nonlinearity}": expected linear, conv2d, sigmoid, ` +
+          "tanh, relu, leakyRelu or selu",
       );
   }
 }

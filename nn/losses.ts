@@ -1,12 +1,12 @@
-/** Losses of pairs of inputs and targets, each one kernel with its reduction; values as PyTorch's. */
+/**
+ * Losses of pairs of inputs and targets, each one kernel with its reduction; values as PyTorch's.
+ */
 
 import { DTypeError, ShapeError, showShape, type Tensor } from "../core/mod.ts";
+import type { Reduction } from "../core/tensor/cross_entropy.ts";
 import { map, sumOf } from "../core/tensor/map.ts";
 import { broadcastShapes } from "../core/tensor/shape.ts";
 import { apply, constant, type Expr, input } from "../kernels/expr.ts";
-
-/** What becomes of the losses of the elements: their mean, their sum, or nothing. */
-export type Reduction = "mean" | "sum" | "none";
 
 /** How a loss is reduced. */
 export interface LossOptions {
@@ -29,14 +29,16 @@ export interface SmoothL1LossOptions extends LossOptions {
 /** How the binary cross-entropy is weighted. */
 export interface BinaryCrossEntropyOptions extends LossOptions {
   /** Factor of each element's loss; its shape broadcasts to that of the input. @default {1} */
-  readonly weight?: Tensor | null;
+  readonly weight?: Tensor;
   /** Factor of the loss of positives; its shape broadcasts to that of the input. @default {1} */
-  readonly posWeight?: Tensor | null;
+  readonly posWeight?: Tensor;
 }
 
 /** How divergences are taken. */
 export interface KlDivOptions {
-  /** As of other losses, or "batchmean": the sum divided by the size of axis 0. @default {"mean"} */
+  /**
+   * As of other losses, or "batchmean": the sum divided by the size of axis 0. @default {"mean"}
+   */
   readonly reduction?: Reduction | "batchmean";
   /** Whether the targets are logarithms of probabilities. @default {false} */
   readonly logTarget?: boolean;
@@ -47,7 +49,9 @@ const add = (a: Expr, b: Expr): Expr => apply("add", a, b);
 const sub = (a: Expr, b: Expr): Expr => apply("sub", a, b);
 const mul = (a: Expr, b: Expr): Expr => apply("mul", a, b);
 
-/** Refuses pairs of different shape: broadcasting them would compare each element with all others. */
+/**
+ * Refuses pairs of different shape: broadcasting them would compare each element with all others.
+ */
 function checkPair(op: string, prediction: Tensor, target: Tensor): void {
   if (String(prediction.shape) !== String(target.shape)) {
     throw new ShapeError(
@@ -60,7 +64,8 @@ function checkPair(op: string, prediction: Tensor, target: Tensor): void {
   for (const tensor of [prediction, target]) {
     if (tensor.dtype !== "f32" && tensor.dtype !== "f16") {
       throw new DTypeError(
-        `Cannot compute the ${op} of dtypes ${prediction.dtype} and ${target.dtype}: expected f32 or f16`,
+        `Cannot compute the ${op} of dtypes ${prediction.dtype} and ${target.dtype}: expected ` +
+          "f32 or f16",
       );
     }
   }
@@ -141,7 +146,8 @@ export function l1Loss(prediction: Tensor, target: Tensor, options: LossOptions 
 }
 
 /**
- * Huber's loss: `(x − t)² / 2` where `|x − t|` is below delta, `delta·(|x − t| − delta / 2)` elsewhere.
+ * Huber's loss: `(x − t)² / 2` where `|x − t|` is below delta, `delta·(|x − t| − delta / 2)`
+ * elsewhere.
  *
  * @param prediction any shape, f32 or f16
  * @param target the same shape
@@ -200,7 +206,8 @@ function bend(limit: number, divisor: number): Expr {
 }
 
 /**
- * Binary cross-entropy of the sigmoid of logits: `weight·(posWeight·t·softplus(−x) + (1 − t)·softplus(x))`.
+ * Binary cross-entropy of the sigmoid of logits:
+ * `weight·(posWeight·t·softplus(−x) + (1 − t)·softplus(x))`.
  *
  * All terms are positive, so nothing cancels and nothing overflows.
  *
@@ -228,14 +235,14 @@ export function binaryCrossEntropyWithLogits(
   options: BinaryCrossEntropyOptions = {},
 ): Tensor {
   const op = "binaryCrossEntropyWithLogits";
-  const { weight = null, posWeight = null, reduction = "mean" } = options;
+  const { weight, posWeight, reduction = "mean" } = options;
   checkPair(op, logits, target);
   checkReduction(op, reduction, REDUCTIONS);
   const inputs = [logits, target];
   let positive = mul(t, apply("softplus", apply("neg", x)));
-  if (posWeight !== null) positive = mul(input(inputs.push(posWeight) - 1), positive);
+  if (posWeight !== undefined) positive = mul(input(inputs.push(posWeight) - 1), positive);
   let loss = add(positive, mul(sub(constant(1), t), apply("softplus", x)));
-  if (weight !== null) loss = mul(input(inputs.push(weight) - 1), loss);
+  if (weight !== undefined) loss = mul(input(inputs.push(weight) - 1), loss);
   for (const factor of inputs.slice(2)) checkFactor(op, factor, logits);
   return reduced(op, loss, inputs, reduction);
 }
@@ -251,13 +258,14 @@ function checkFactor(op: string, factor: Tensor, logits: Tensor): void {
 }
 
 /**
- * Kullback-Leibler divergence by element: `t·(log t − x)`, or `e^t·(t − x)` for logarithmic targets.
+ * Kullback-Leibler divergence by element: `t·(log t − x)`, or `e^t·(t − x)` for logarithmic
+ * targets.
  *
  * The mean over elements is PyTorch's default; "batchmean" is the divergence as mathematics has it.
  *
  * @param logProbabilities logarithms of probabilities, any shape, f32 or f16
- * @param target probabilities, or their logarithms, of the same shape; 0 counts as `0·log 0 = 0`, with
- * a gradient by the input only
+ * @param target probabilities, or their logarithms, of the same shape; 0 counts as `0·log 0 = 0`,
+ * with a gradient by the input only
  * @param options logTarget, reduction
  * @returns an f32 scalar, or the shape of the input where nothing is reduced
  * @throws {ShapeError} if the shapes differ, or "batchmean" is asked of a scalar

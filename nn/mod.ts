@@ -37,6 +37,8 @@ export {
 export { BatchNorm, BatchNorm1d, BatchNorm2d, type BatchNormOptions } from "./batch_norm.ts";
 export { GroupNorm, type GroupNormOptions, LayerNorm, type LayerNormOptions } from "./norm.ts";
 export { Dropout, type DropoutOptions } from "./dropout.ts";
+export { AdaptiveAvgPool2d, AvgPool2d, MaxPool2d } from "./pool.ts";
+export type { AvgPool2dOptions, MaxPool2dOptions } from "../core/tensor/pool2d.ts";
 export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export { Flatten, type FlattenOptions, Identity, Unflatten } from "./shape.ts";
 export { Sequential } from "./sequential.ts";
@@ -79,10 +81,26 @@ export {
   l1Loss,
   type LossOptions,
   mseLoss,
-  type Reduction,
   smoothL1Loss,
   type SmoothL1LossOptions,
 } from "./losses.ts";
+export {
+  crossEntropy,
+  type CrossEntropyOptions,
+  nllLoss,
+  type NllLossOptions,
+  type Reduction,
+} from "../core/tensor/cross_entropy.ts";
+export {
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  HuberLoss,
+  KLDivLoss,
+  L1Loss,
+  MSELoss,
+  NLLLoss,
+  SmoothL1Loss,
+} from "./loss_modules.ts";
 export { type BuildOptions, type MakeOptions, Node, type NodeJson } from "./node.ts";
 export { NodeError } from "./node_fields.ts";
 export * as field from "./node_fields.ts";
@@ -94,3 +112,12 @@ export {
   SigmoidNode,
   TanhNode,
 } from "./nodes/activation.ts";
+export {
+  AvgPool2dNode,
+  type AvgPool2dNodeOptions,
+  MaxPool2dNode,
+  type MaxPool2dNodeOptions,
+} from "./nodes/pool.ts";
+export { ConvBlockNode, type ConvBlockNodeOptions } from "./nodes/conv_block.ts";
+export { MLPNode, type MLPNodeOptions } from "./nodes/mlp.ts";
+export { TinyCNNNode, type TinyCNNNodeOptions } from "./nodes/tiny_cnn.ts";

@@ -1,4 +1,6 @@
-/** The base of layers and models: an object whose fields hold parameters, buffers and other modules. */
+/**
+ * The base of layers and models: an object whose fields hold parameters, buffers and other modules.
+ */
 
 import { Tensor } from "../core/mod.ts";
 import { loadInto, type LoadOptions, type LoadReport } from "./state_dict.ts";
@@ -29,9 +31,10 @@ export interface BufferOptions {
 /**
  * A part of a model: parameters, buffers, other modules, and a `forward` over them.
  *
- * Modules in own fields are found by themselves, also in arrays and plain objects (`this.blocks = [a, b]`
- * gives the names `blocks.0`, `blocks.1`); private `#fields` are not seen. Tensors become parameters or
- * buffers by `registerParameter` and `registerBuffer`, whose names are the keys of the state dict.
+ * Modules in own fields are found by themselves, also in arrays and plain objects: an array
+ * `blocks` gives the names `blocks.0`, `blocks.1`. Private `#fields` are not seen. Tensors become
+ * parameters or buffers by `registerParameter` and `registerBuffer`, whose names are the keys of
+ * the state dict.
  *
  * @example A model of two layers
  * ```ts
@@ -64,7 +67,9 @@ export interface BufferOptions {
 export abstract class Module {
   /** Whether layers such as dropout and batch normalisation work as in training. */
   training: boolean = true;
-  /** Names of parameters, in the order of registration; the tensors themselves lie in the fields. */
+  /**
+   * Names of parameters, in the order of registration; the tensors themselves lie in the fields.
+   */
   readonly #parameters = new Set<string>();
   /** Names of buffers, with whether they belong to the state dict. */
   readonly #buffers = new Map<string, boolean>();
@@ -78,14 +83,16 @@ export abstract class Module {
   abstract forward(...inputs: never[]): unknown;
 
   /**
-   * Puts a tensor into the field of this name and trains it: `weight = this.registerParameter("weight", t)`.
+   * Puts a tensor into the field of this name and trains it: `weight =
+   * this.registerParameter("weight", t)`.
    *
    * @param name a field name, and the key in the state dict
    * @param tensor a leaf of dtype f32 or f16; it outlives the step in which it was made
    * @param options whether it is trained
    * @returns the tensor
    * @throws {RangeError} if the name is taken, empty, or has a dot
-   * @throws {TypeError} if the tensor was computed from others that require a gradient, or is no float
+   * @throws {TypeError} if the tensor was computed from others that require a gradient, or is no
+   * float
    */
   registerParameter(name: string, tensor: Tensor, options: ParameterOptions = {}): Tensor {
     const { requiresGrad = true } = options;
@@ -119,7 +126,8 @@ export abstract class Module {
   }
 
   /**
-   * Puts a module into the field of this name; a plain assignment to a declared field does the same.
+   * Puts a module into the field of this name; a plain assignment to a declared field does the
+   * same.
    *
    * @param name a field name, and the first part of the keys in the state dict
    * @param module the part
@@ -141,7 +149,8 @@ export abstract class Module {
   }
 
   /**
-   * The parameters with their keys, each one once: first those of this module, then those of its parts.
+   * The parameters with their keys, each one once: first those of this module, then those of its
+   * parts.
    *
    * @returns pairs of key and tensor
    * @throws {TypeError} if a field holds a tensor that requires a gradient and was not registered
@@ -237,8 +246,9 @@ export abstract class Module {
   }
 
   /**
-   * The parameters and persistent buffers by key, in PyTorch's order: of each module its parameters, its
-   * buffers, then its parts. Tensors that are shared appear under each of their keys.
+   * The parameters and persistent buffers by key, in PyTorch's order: of each module its
+   * parameters, its buffers, then its parts. Tensors that are shared appear under each of their
+   * keys.
    *
    * @returns the live tensors, not copies: training changes them
    */
@@ -277,14 +287,16 @@ export abstract class Module {
     return this.constructor.name;
   }
 
-  /** A name can be taken where there is no field yet, an empty one, or one with a registered tensor. */
+  /**
+   * A name can be taken where there is no field yet, an empty one, or one with a registered tensor.
+   */
   #checkName(what: string, name: string): void {
     const held = (this as Record<string, unknown>)[name] ?? null;
     const free = held === null || this.#parameters.has(name) || this.#buffers.has(name);
-    if (free && name !== "" && !name.includes(".")) return;
+    if (free && !["", "__proto__"].includes(name) && !name.includes(".")) return;
     throw new RangeError(
       `Cannot register a ${what} "${name}" in ${this.#label}: expected the name of a free field, ` +
-        `found ${free ? "an empty name or one with a dot" : "one that is in use"}`,
+        `found ${free ? "an empty name, __proto__, or one with a dot" : "one that is in use"}`,
     );
   }
 

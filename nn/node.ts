@@ -84,7 +84,8 @@ const DEEPEST = 32;
  *     return new Softplus({ beta: this.beta });
  *   }
  * }
- * Node.register("SoftplusNode", { beta: field.number(0.1, 10, 1) }, ({ beta }) => new SoftplusNode(beta));
+ * const fields = { beta: field.number(0.1, 10, 1) };
+ * Node.register("SoftplusNode", fields, ({ beta }) => new SoftplusNode(beta));
  *
  * const node = Node.fromJSON({ type: "SoftplusNode", beta: 2 });
  * assertEquals(node.toJSON(), { type: "SoftplusNode", beta: 2 });
@@ -142,8 +143,8 @@ export abstract class Node {
    *
    * @param json what JSON.parse gave, or the node's `toJSON`
    * @returns the node
-   * @throws {NodeError} for an unknown type, a field that is unknown, missing or of the wrong type, or
-   * more than 32 nodes inside each other; the message names the path
+   * @throws {NodeError} for an unknown type, a field that is unknown, missing or of the wrong type,
+   * or more than 32 nodes inside each other; the message names the path
    */
   static fromJSON(json: unknown): Node {
     return readNode(json, null, 1);

@@ -1,6 +1,6 @@
 /**
- * Fields of nodes: what a value may be, and what it is where it was left out. One table of them checks
- * the options of a constructor and the JSON of a file alike.
+ * Fields of nodes: what a value may be, and what it is where it was left out. One table of them
+ * checks the options of a constructor and the JSON of a file alike.
  *
  * @module
  */
@@ -28,7 +28,8 @@ export interface Field<T> {
   /** The value of a field that was left out; absent where it must be given. */
   readonly fallback?: () => T;
   /**
-   * The value if it is allowed, as a copy where it could be changed from outside; undefined otherwise.
+   * The value if it is allowed, as a copy where it could be changed from outside; undefined
+   * otherwise.
    *
    * @param value what was given
    * @param path where, for messages of what lies deeper
@@ -163,7 +164,8 @@ export function pair(
  * @param path the place of the object, for messages
  * @param depth how many nodes lie around it
  * @returns a value for each field
- * @throws {NodeError} for the first field that is unknown, missing, or has a value that is not allowed
+ * @throws {NodeError} for the first field that is unknown, missing, or has a value that is not
+ * allowed
  */
 export function readFields<F extends Fields>(
   fields: F,

@@ -108,7 +108,8 @@ export interface GroupNormOptions {
 }
 
 /**
- * Normalises groups of channels of each sample: `y = (x − mean) / √(variance + eps) · weight + bias`.
+ * Normalises groups of channels of each sample: `y = (x − mean) / √(variance + eps) · weight +
+ * bias`.
  *
  * Mean and biased variance are taken over the channels of a group and all further axes. As
  * torch.nn.GroupNorm; Wu & He, "Group normalization", 2018.
@@ -153,8 +154,8 @@ export class GroupNorm extends Module {
     this.eps = checkNumber("GroupNorm", "eps", eps, [0, Infinity]);
     if (numChannels % numGroups !== 0) {
       throw new RangeError(
-        `Cannot make GroupNorm of ${numChannels} channels in ${numGroups} groups: expected the channels ` +
-          "to be divisible by the groups",
+        `Cannot make GroupNorm of ${numChannels} channels in ${numGroups} groups: expected the ` +
+          "channels to be divisible by the groups",
       );
     }
     if (!affine) return;

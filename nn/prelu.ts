@@ -16,7 +16,8 @@ export interface PReLUOptions {
  * Leaky rectifier with learnt slopes: `x` above 0, `weight·x` elsewhere.
  *
  * Parameter: `weight` [numParameters]: one slope for all, or one for each channel of axis 1. As
- * torch.nn.PReLU; He et al., "Delving deep into rectifiers", 2015. Weight decay pulls the slopes to 0.
+ * torch.nn.PReLU; He et al., "Delving deep into rectifiers", 2015. Weight decay pulls the slopes to
+ * 0.
  *
  * @example
  * ```ts

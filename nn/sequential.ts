@@ -39,8 +39,10 @@ export class Sequential extends Module implements Iterable<TensorModule> {
   /**
    * Takes the parts in the order in which they work.
    *
-   * @param parts modules from tensor to tensor; or one object of them by name, whose keys are no integers
-   * @throws {RangeError} if a name is that of a member of Sequential, an integer, empty, or has a dot
+   * @param parts modules from tensor to tensor; or one object of them by name, whose keys are no
+   * integers
+   * @throws {RangeError} if a name is that of a member of Sequential, an integer, empty, or has a
+   * dot
    * @throws {TypeError} if a part is no module
    */
   constructor(...parts: TensorModule[] | [Readonly<Record<string, TensorModule>>]) {
@@ -49,7 +51,9 @@ export class Sequential extends Module implements Iterable<TensorModule> {
     for (const [name, part] of named) {
       if (!((part as unknown) instanceof Module)) {
         throw new TypeError(
-          `Cannot make a Sequential with part "${name}": expected a module, found a ${typeof part}`,
+          `Cannot make a Sequential with part "${name}": expected a module, found ${
+            part === undefined ? "nothing" : `a ${typeof part}`
+          }`,
         );
       }
       this.registerModule(name, part);

@@ -30,7 +30,11 @@ export class Flatten extends Module {
   /** Last axis that is merged. */
   readonly endDim: number;
 
-  /** @param options startDim, endDim */
+  /**
+   * Takes the options.
+   *
+   * @param options startDim, endDim
+   */
   constructor(options: FlattenOptions = {}) {
     super();
     this.startDim = options.startDim ?? 1;
@@ -99,7 +103,9 @@ export class Unflatten extends Module {
   }
 }
 
-/** The sizes with -1 computed here, since reshape() could not tell it where another axis has size 0. */
+/**
+ * The sizes with -1 computed here, since reshape() could not tell it where another axis has size 0.
+ */
 function fill(sizes: Shape, total: number): number[] {
   const known = sizes.reduce((n, size) => size === -1 ? n : n * size, 1);
   const full = sizes.map((size) => size === -1 ? total / known : size);

@@ -26,7 +26,11 @@ export class Softmax extends Module {
   /** The axis along which the results sum to 1. */
   readonly dim: number;
 
-  /** @param options dim */
+  /**
+   * Takes the options.
+   *
+   * @param options dim
+   */
   constructor(options: SoftmaxOptions) {
     super();
     this.dim = options.dim;
@@ -44,12 +48,19 @@ export class Softmax extends Module {
   }
 }
 
-/** Logarithm of the softmax along an axis: `x − log Σ e^x`, without overflow. As torch.nn.LogSoftmax. */
+/**
+ * Logarithm of the softmax along an axis: `x − log Σ e^x`, without overflow. As
+ * torch.nn.LogSoftmax.
+ */
 export class LogSoftmax extends Module {
   /** The axis along which the exponentials of the results sum to 1. */
   readonly dim: number;
 
-  /** @param options dim */
+  /**
+   * Takes the options.
+   *
+   * @param options dim
+   */
   constructor(options: SoftmaxOptions) {
     super();
     this.dim = options.dim;

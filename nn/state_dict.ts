@@ -28,7 +28,8 @@ export class StateDictError extends RangeError {
 /** How a state dict is loaded. */
 export interface LoadOptions {
   /**
-   * Refuse a dict with missing or unexpected keys; misshapen values are always refused. @default {true}
+   * Refuse a dict with missing or unexpected keys; misshapen values are always refused. @default
+   * {true}
    */
   readonly strict?: boolean;
 }

@@ -82,7 +82,7 @@ export class BufferPool {
     this.#liveBytes -= buffer.bytes;
     this.#pooledBytes += buffer.bytes;
     const list = this.#free.get(buffer.bytes);
-    if (list) list.push(buffer);
+    if (list) insertDescending(list, buffer);
     else this.#free.set(buffer.bytes, [buffer]);
   }
 
@@ -124,4 +124,18 @@ export class BufferPool {
       this.#liveBytes,
     );
   }
+}
+
+/**
+ * Keeps the lowest id last, so that it is taken first: equal sequences of requests then get equal buffers, and bind groups
+ * of one step serve the next.
+ */
+function insertDescending(list: PoolBuffer[], buffer: PoolBuffer): void {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle].id > buffer.id) low = middle + 1;
+    else high = middle;
+  }
+  list.splice(low, 0, buffer);
 }

@@ -15,7 +15,10 @@ import {
 export interface AdamOptions extends OptimizerOptions {
   /** Learning rate. @default {1e-3} */
   lr: number;
-  /** β₁ and β₂, how much of the averages of gradients and of their squares is kept. @default {[0.9, 0.999]} */
+  /**
+   * β₁ and β₂, how much of the averages of gradients and of their squares is kept.
+   * @default {[0.9, 0.999]}
+   */
   betas: readonly [number, number];
   /** ε, added to the root. @default {1e-8} */
   eps: number;
@@ -60,10 +63,11 @@ const adamW: UpdateRule<AdamOptions> = ruleOf("AdamW");
 
 /**
  * Adam (Kingma and Ba, 2015): `m ← β₁m + (1 − β₁)g`, `v ← β₂v + (1 − β₂)g²`,
- * `p ← p − lr · m̂ / (√v̂ + ε)` with `m̂ = m / (1 − β₁ᵗ)` and `v̂ = v / (1 − β₂ᵗ)`; weight decay adds λp to g.
+ * `p ← p − lr · m̂ / (√v̂ + ε)` with `m̂ = m / (1 − β₁ᵗ)` and `v̂ = v / (1 − β₂ᵗ)`; weight decay
+ * adds λp to g.
  *
- * Formulas and defaults are those of `torch.optim.Adam`; one kernel call updates all parameters of a group. An element
- * whose m is 0 stays as it is, also with eps 0.
+ * Formulas and defaults are those of `torch.optim.Adam`; one kernel call updates all parameters of
+ * a group. An element whose m is 0 stays as it is, also with eps 0.
  *
  * @example
  * ```ts
@@ -79,6 +83,8 @@ const adamW: UpdateRule<AdamOptions> = ruleOf("AdamW");
  */
 export class Adam extends Optimizer<AdamOptions> {
   /**
+   * Moves the parameters into flat memory.
+   *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param options options of all groups that do not set their own
    * @throws {RangeError} if an option has no meaning, or there are no parameters
@@ -93,7 +99,8 @@ export class Adam extends Optimizer<AdamOptions> {
 }
 
 /**
- * AdamW (Loshchilov and Hutter, 2019): Adam whose weight decay is apart from the gradient, `p ← p − lr·λ·p`.
+ * AdamW (Loshchilov and Hutter, 2019): Adam whose weight decay is apart from the gradient,
+ * `p ← p − lr·λ·p`.
  *
  * Formulas and defaults are those of `torch.optim.AdamW`.
  *
@@ -113,6 +120,8 @@ export class Adam extends Optimizer<AdamOptions> {
  */
 export class AdamW extends Optimizer<AdamOptions> {
   /**
+   * Moves the parameters into flat memory.
+   *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param options options of all groups that do not set their own
    * @throws {RangeError} if an option has no meaning, or there are no parameters

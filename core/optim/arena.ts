@@ -1,4 +1,7 @@
-/** Flat memory for parameters, gradients and optimizer slots, so that one kernel call reaches all of them. */
+/**
+ * Flat memory for parameters, gradients and optimizer slots, so that one kernel call reaches all of
+ * them.
+ */
 
 import { input } from "../../kernels/expr.ts";
 import type { DType, Operand, Shape } from "../../kernels/types.ts";
@@ -7,10 +10,15 @@ import { launchMapInto, noScalars } from "../tensor/launch.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
-/** Elements of an arena at most, unless one parameter has more: 128 MiB of f32, which every device can bind. */
+/**
+ * Elements of an arena at most, unless one parameter has more: 128 MiB of f32, which every device
+ * can bind.
+ */
 const MAX_ELEMENTS = 2 ** 25;
 
-/** A range of elements that lies alike in the parameters, the gradients and the slots of an arena. */
+/**
+ * A range of elements that lies alike in the parameters, the gradients and the slots of an arena.
+ */
 export interface ArenaRange {
   /** First parameter of the range. */
   readonly first: number;
@@ -37,13 +45,18 @@ export function placeOf(parameter: Tensor): ArenaPlace | null {
   return place === undefined || place.arena.isReleased ? null : place;
 }
 
-/** Elements that a parameter takes, with padding, so that the next one can be bound: 256 bytes of its type. */
+/**
+ * Elements that a parameter takes, with padding, so that the next one can be bound: 256 bytes of
+ * its type.
+ */
 function extentOf(parameter: Tensor): number {
   const unit = parameter.dtype === "f16" ? 128 : 64;
   return Math.ceil(parameter.size / unit) * unit;
 }
 
-/** Splits parameters by dtype, and into as many arenas as their sizes ask for; their order stays. */
+/**
+ * Splits parameters by dtype, and into as many arenas as their sizes ask for; their order stays.
+ */
 export function planArenas(parameters: readonly Tensor[], most: number = MAX_ELEMENTS): Tensor[][] {
   const plans: Tensor[][] = [];
   const open = new Map<DType, { tensors: Tensor[]; elements: number }>();
@@ -62,7 +75,8 @@ export function planArenas(parameters: readonly Tensor[], most: number = MAX_ELE
 }
 
 /**
- * Parameters of one dtype behind each other, each padded to a bindable start, with gradients and slots laid out alike.
+ * Parameters of one dtype behind each other, each padded to a bindable start, with gradients and
+ * slots laid out alike.
  *
  * The padding is zero and stays zero, so kernels may run over it.
  */

@@ -38,11 +38,12 @@ interface Gradients {
 }
 
 /**
- * Scales all gradients together so that their norm, taken over all of them as one vector, is at most `maxNorm`:
- * `g ← g · min(1, maxNorm / (‖g‖ + 1e-6))`, as `torch.nn.utils.clip_grad_norm_`.
+ * Scales all gradients together so that their norm, taken over all of them as one vector, is at
+ * most `maxNorm`: `g ← g · min(1, maxNorm / (‖g‖ + 1e-6))`, as `torch.nn.utils.clip_grad_norm_`.
  *
- * Gradients in the memory of an optimizer are scaled in place; others are replaced, since they may share memory with each
- * other. Sums run in a fixed order. A NaN or infinite norm spoils the gradients, as it does in PyTorch: look at the result.
+ * Gradients in the memory of an optimizer are scaled in place; others are replaced, since they may
+ * share memory with each other. Sums run in a fixed order. A NaN or infinite norm spoils the
+ * gradients, as it does in PyTorch: look at the result.
  *
  * @param parameters tensors whose `grad` counts; those without one are left out
  * @param maxNorm the largest norm, at least 0; Infinity only measures
@@ -95,7 +96,9 @@ function clipTogether(parameters: readonly Tensor[], maxNorm: number, normType: 
   return stats.alias({ shape: [], strides: [], offset: 0 });
 }
 
-/** Runs a function without recording, frees what it makes, and hands its result to the scope around. */
+/**
+ * Runs a function without recording, frees what it makes, and hands its result to the scope around.
+ */
 function inScope(device: Device, fn: () => Tensor): Tensor {
   using _ = noGrad();
   const outer = device.currentScope;
@@ -169,7 +172,10 @@ function gradientsOf(parameters: readonly Tensor[]): Gradients {
   return { device: parameters[0].device, spans, loose };
 }
 
-/** Gradients of their own, behind each other in f32, padded to whole vec4s; null where there are none. */
+/**
+ * Gradients of their own, behind each other in f32, padded to whole vec4s; null where there are
+ * none.
+ */
 function flatten(parameters: readonly Tensor[]): Tensor | null {
   const rows = parameters.map((p) => p.grad!.detach().to("f32").reshape([p.size]));
   const size = rows.reduce((sum, row) => sum + row.size, 0);

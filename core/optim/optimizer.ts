@@ -28,11 +28,12 @@ interface GroupArena<O extends OptimizerOptions> {
 }
 
 /**
- * An optimizer: moves its parameters into flat memory when it is made, and changes them after every backward().
+ * An optimizer: moves its parameters into flat memory when it is made, and changes them after every
+ * backward().
  *
- * Parameters of one group and dtype share an arena, which one kernel call updates (D5). Views and detached handles that were
- * taken of a parameter before keep the old memory, so make the optimizer before them. A parameter whose `grad` is null is
- * skipped: no decay, no momentum, no count.
+ * Parameters of one group and dtype share an arena, which one kernel call updates (D5). Views and
+ * detached handles that were taken of a parameter before keep the old memory, so make the optimizer
+ * before them. A parameter whose `grad` is null is skipped: no decay, no momentum, no count.
  */
 export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements Disposable {
   readonly #rule: UpdateRule<O>;
@@ -43,6 +44,8 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   #disposed = false;
 
   /**
+   * Moves the parameters into flat memory.
+   *
    * @param rule the method
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param defaults options of all groups that do not set their own
@@ -113,8 +116,9 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   }
 
   /**
-   * What a checkpoint needs, in PyTorch's structure and with PyTorch's names: steps and slots by the number of the
-   * parameter, and the options of the groups. The tensors are views of the living state: read them before the next step.
+   * What a checkpoint needs, in PyTorch's structure and with PyTorch's names: steps and slots by
+   * the number of the parameter, and the options of the groups. The tensors are views of the living
+   * state: read them before the next step.
    */
   stateDict(): OptimizerStateDict {
     this.#needAlive("take the state of");
@@ -135,8 +139,8 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   }
 
   /**
-   * Takes over a state dict of this class, or of PyTorch's optimizer of the same name. All of it is checked first; nothing
-   * changes if anything does not fit.
+   * Takes over a state dict of this class, or of PyTorch's optimizer of the same name. All of it is
+   * checked first; nothing changes if anything does not fit.
    *
    * @param stateDict as stateDict() gives it, with tensors on the device of the parameters
    * @throws {OptimizerStateError} naming everything that does not fit
@@ -282,7 +286,9 @@ function checkParameters(
   }
 }
 
-/** Copies a gradient that was set by hand, or made with createGraph, to where the kernel expects it. */
+/**
+ * Copies a gradient that was set by hand, or made with createGraph, to where the kernel expects it.
+ */
 function placeGradient(name: string, parameter: Tensor, gradient: Tensor, slot: Tensor): void {
   if (String(gradient.shape) !== String(parameter.shape)) {
     throw new ShapeError(

@@ -41,7 +41,7 @@ export interface UpdateRule<O extends OptimizerOptions> {
   readonly countsSteps: boolean;
   /** PyTorch's options that have one meaning here, by their names in a state dict. */
   readonly fixed: Readonly<Record<string, unknown>>;
-  /** @throws {RangeError} if an option has no meaning */
+  /** Checks the options of a group. @throws {RangeError} if one has no meaning */
   check(options: O): void;
   /** Names of the slots, in the order in which the kernel takes them. */
   slots(options: O): readonly string[];

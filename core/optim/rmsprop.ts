@@ -23,7 +23,10 @@ export interface RMSpropOptions extends OptimizerOptions {
   weightDecay: number;
   /** μ, how much of the last step is kept. @default {0} */
   momentum: number;
-  /** Divide by the standard deviation of the gradient instead of its root mean square. @default {false} */
+  /**
+   * Divide by the standard deviation of the gradient instead of its root mean square.
+   * @default {false}
+   */
   centered: boolean;
 }
 
@@ -69,11 +72,12 @@ const rule: UpdateRule<RMSpropOptions> = {
 };
 
 /**
- * RMSprop (Hinton, 2012): `s ← αs + (1 − α)g²`, `p ← p − lr · g / (√s + ε)`, with the variance of g in place of s where
- * centered, and with momentum over the quotients.
+ * RMSprop (Hinton, 2012): `s ← αs + (1 − α)g²`, `p ← p − lr · g / (√s + ε)`, with the variance of g
+ * in place of s where centered, and with momentum over the quotients.
  *
- * Formulas and defaults are those of `torch.optim.RMSprop`; one kernel call updates all parameters of a group. An element
- * without gradient stays as it is, also with eps 0, and a variance that rounding made negative counts as 0.
+ * Formulas and defaults are those of `torch.optim.RMSprop`; one kernel call updates all parameters
+ * of a group. An element without gradient stays as it is, also with eps 0, and a variance that
+ * rounding made negative counts as 0.
  *
  * @example
  * ```ts
@@ -89,6 +93,8 @@ const rule: UpdateRule<RMSpropOptions> = {
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
   /**
+   * Moves the parameters into flat memory.
+   *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param options options of all groups that do not set their own
    * @throws {RangeError} if an option has no meaning, or there are no parameters

@@ -18,7 +18,10 @@ export interface SGDOptions extends OptimizerOptions {
   lr: number;
   /** μ, how much of the last step is kept. @default {0} */
   momentum: number;
-  /** τ, how much of the gradient does not enter the momentum; not at the first step. @default {0} */
+  /**
+   * τ, how much of the gradient does not enter the momentum; not at the first step.
+   * @default {0}
+   */
   dampening: number;
   /** Look ahead along the momentum; needs momentum, and dampening 0. @default {false} */
   nesterov: boolean;
@@ -66,7 +69,8 @@ const rule: UpdateRule<SGDOptions> = {
  * Stochastic gradient descent with momentum and weight decay:
  * `g ← g + λp`, `b ← μb + (1 − τ)g`, `p ← p − lr·b`, with nesterov `p ← p − lr·(g + μb)`.
  *
- * Formulas and defaults are those of `torch.optim.SGD`; one kernel call updates all parameters of a group.
+ * Formulas and defaults are those of `torch.optim.SGD`; one kernel call updates all parameters of a
+ * group.
  *
  * @example
  * ```ts
@@ -82,6 +86,8 @@ const rule: UpdateRule<SGDOptions> = {
  */
 export class SGD extends Optimizer<SGDOptions> {
   /**
+   * Moves the parameters into flat memory.
+   *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param options options of all groups that do not set their own
    * @throws {RangeError} if an option has no meaning, or there are no parameters

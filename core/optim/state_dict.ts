@@ -1,4 +1,7 @@
-/** State dicts of optimizers: PyTorch's structure and names, checked as a whole before anything changes. */
+/**
+ * State dicts of optimizers: PyTorch's structure and names, checked as a whole before anything
+ * changes.
+ */
 
 import { isFloat } from "../../kernels/types.ts";
 import { showShape } from "../errors.ts";
@@ -9,14 +12,19 @@ import type { OptimizerOptions, ParamGroup, UpdateRule } from "./options.ts";
 export interface OptimizerStateDict {
   /** By the number of the parameter: its steps (`step`) and its slots, such as `exp_avg`. */
   readonly state: Readonly<Record<string, Readonly<Record<string, number | Tensor>>>>;
-  /** Options of the groups under PyTorch's names, and the numbers of their parameters (`params`). */
+  /**
+   * Options of the groups under PyTorch's names, and the numbers of their parameters (`params`).
+   */
   readonly param_groups: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** A state dict that does not fit its optimizer. */
 export class OptimizerStateError extends Error {
+  /** The name of the class. */
   override readonly name = "OptimizerStateError";
   /**
+   * Puts all problems into one message.
+   *
    * @param optimizer name of the optimizer
    * @param problems everything that does not fit, one sentence each
    */

@@ -1,6 +1,7 @@
 /** Where extremes lie: argmax and argmin. */
 
 import { argReduceKernel, type ArgReduceParams } from "../../kernels/arg_reduce.ts";
+import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
 import { sizeOf } from "../../kernels/types.ts";
 import { ShapeError, showShape } from "../errors.ts";
 import { axisLines, stridedOperand } from "./axis_lines.ts";
@@ -10,12 +11,15 @@ import { axisOf } from "./shape.ts";
 import { noGrad } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
-/** Elements that one thread goes through at most, and results below which lines are cut into slices. */
+/**
+ * Elements that one thread goes through at most, and results below which lines are cut into slices.
+ */
 const LONG = 512;
 const FEW = 4096;
 
 /**
- * Index of the largest element along an axis; the first of equals, and the first NaN where there is one.
+ * Index of the largest element along an axis; the first of equals, and the first NaN where there is
+ * one.
  *
  * @param t any dtype
  * @param dim the axis; without it the index counts through all elements in row-major order
@@ -24,11 +28,11 @@ const FEW = 4096;
  *
  * @example
  * ```ts
- * import { argmax, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
  * const logits = tensor([[0, 3, 1], [2, 1, 2]], { device: referenceDevice() });
- * assertEquals(await argmax(logits, 1).array(), [1, 0]);
+ * assertEquals(await logits.argmax(1).array(), [1, 0]);
  * ```
  */
 export function argmax(t: Tensor, dim?: number | null, options: ReduceOptions = {}): Tensor {
@@ -36,7 +40,8 @@ export function argmax(t: Tensor, dim?: number | null, options: ReduceOptions = 
 }
 
 /**
- * Index of the smallest element along an axis; the first of equals, and the first NaN where there is one.
+ * Index of the smallest element along an axis; the first of equals, and the first NaN where there
+ * is one.
  *
  * @param t any dtype
  * @param dim the axis; without it the index counts through all elements in row-major order
@@ -74,9 +79,10 @@ function search(op: string, fold: "max" | "min", t: Tensor, axis: number): Tenso
   const out = empty(device, shape, "i32", op);
   if (count === 0) return out;
   const { outer, strides: [strides] } = axisLines(t.shape, axis, [t.strides]);
-  const slices = length > LONG && count < FEW
+  const some = length > LONG && count < FEW
     ? Math.min(Math.ceil(length / LONG * 4), Math.ceil(FEW / count))
     : 1;
+  const slices = Math.max(some, Math.ceil(length / LOOP_LIMIT));
   const chunk = Math.ceil(length / slices);
   const params: ArgReduceParams = {
     fold,

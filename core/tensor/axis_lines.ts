@@ -1,4 +1,6 @@
-/** Tensors as lines along one axis: how ops that work line by line hand their operands to kernels. */
+/**
+ * Tensors as lines along one axis: how ops that work line by line hand their operands to kernels.
+ */
 
 import type { StridedOperand } from "../../kernels/map.ts";
 import type { Shape } from "../../kernels/types.ts";
@@ -6,7 +8,10 @@ import { mergeAxes, residualOf } from "./launch.ts";
 import { contiguousStrides } from "./shape.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** All axes but one, merged where all operands step alike, and each operand's strides over them and along the line. */
+/**
+ * All axes but one, merged where all operands step alike, and each operand's strides over them and
+ * along the line.
+ */
 export interface AxisLines {
   readonly outer: number[];
   /** Over `[...outer, line]`, one list for each operand. */
@@ -28,7 +33,9 @@ export function axisLines(
   };
 }
 
-/** Dense strides with the elements of each line next to each other and the lines in row-major order. */
+/**
+ * Dense strides with the elements of each line next to each other and the lines in row-major order.
+ */
 export function lineStrides(shape: Shape, axis: number): number[] {
   const kept = shape.map((_, d) => d).filter((d) => d !== axis);
   const dense = contiguousStrides([...kept.map((d) => shape[d]), shape[axis]]);

@@ -1,6 +1,6 @@
 /**
- * Elements and rows by index. An index outside of its axis cannot be refused without waiting for the device: reading there gives
- * NaN (0 for integers, false for bool), adding there does nothing.
+ * Elements and rows by index. An index outside of its axis cannot be refused without waiting for
+ * the device: reading there gives NaN (0 for integers, false for bool), adding there does nothing.
  */
 
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
@@ -33,25 +33,26 @@ function checkFits(op: string, t: Tensor, axis: number, index: Tensor): void {
 }
 
 /**
- * Elements by index along an axis: `y[i][j] = t[index[i][j]][j]` for `dim` 0 of two axes. Differentiable.
+ * Elements by index along an axis: `y[i][j] = t[index[i][j]][j]` for `dim` 0 of two axes.
+ * Differentiable.
  *
  * @param t any dtype
  * @param dim the axis
- * @param index i32 or u32, with as many axes as `t`, along the others not larger; outside of the axis it gives NaN (0 for
- * integers)
+ * @param index i32 or u32, with as many axes as `t`, along the others not larger; outside of the
+ * axis it gives NaN (0 for integers)
  * @returns the shape of the index, the dtype of `t`
  * @throws {ShapeError} if there is no such axis or the index does not fit
  * @throws {DTypeError} if the index holds no integers
  *
  * @example
  * ```ts
- * import { gather, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const x = tensor([[1, 2], [3, 4]], { device });
  * const index = tensor([[1], [0]], { device, dtype: "i32" });
- * assertEquals(await gather(x, 1, index).array(), [[2], [3]]);
+ * assertEquals(await x.gather(1, index).array(), [[2], [3]]);
  * ```
  */
 export function gather(t: Tensor, dim: number, index: Tensor): Tensor {
@@ -85,25 +86,28 @@ export function indexSelect(t: Tensor, dim: number, index: Tensor): Tensor {
 }
 
 /**
- * Adds elements at an index along an axis: `y = t; y[index[i][j]][j] += source[i][j]` for `dim` 0 of two axes. Contributions to
- * one element are added in the order of the index, so the same device gives the same bits. Differentiable.
+ * Adds elements at an index along an axis: `y = t; y[index[i][j]][j] += source[i][j]` for `dim` 0
+ * of two axes. Contributions are added in a fixed order, so the same device gives the same bits.
+ * Differentiable.
  *
  * @param t f32, f16, i32 or u32
  * @param dim the axis
- * @param index i32 or u32, with as many axes as `t`, along the others not larger; what lies outside of the axis is dropped
- * @param source the dtype of `t`; along no axis smaller than the index, and only as much of it is used
+ * @param index i32 or u32, with as many axes as `t`, along the others not larger; what lies outside
+ * of the axis is dropped
+ * @param source the dtype of `t`; along no axis smaller than the index, and only as much of it is
+ * used
  * @returns a new tensor of the shape of `t`
  * @throws {ShapeError} if there is no such axis, or index or source do not fit
  * @throws {DTypeError} if the index holds no integers, or the dtypes differ
  *
  * @example
  * ```ts
- * import { referenceDevice, scatterAdd, tensor, zeros } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor, zeros } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const index = tensor([0, 2, 0], { device, dtype: "i32" });
- * const counts = scatterAdd(zeros([3], { device }), 0, index, tensor([1, 1, 1], { device }));
+ * const counts = zeros([3], { device }).scatterAdd(0, index, tensor([1, 1, 1], { device }));
  * assertEquals(await counts.array(), [2, 0, 1]);
  * ```
  */
@@ -152,7 +156,8 @@ export interface EmbeddingOptions {
 }
 
 /**
- * Rows of a table by index. Differentiable with respect to the table; the gradient is summed in the order of the index.
+ * Rows of a table by index. Differentiable with respect to the table; the gradient is summed in a
+ * fixed order.
  *
  * @param weight [V, D] f32 or f16
  * @param index i32 or u32, any shape; outside of [0, V) it gives NaN
@@ -211,9 +216,8 @@ function checkTable(weight: Tensor, paddingIdx: number | undefined): void {
     (Number.isInteger(paddingIdx) && paddingIdx >= -rows && paddingIdx < rows);
   if (!valid) {
     throw new RangeError(
-      `Cannot take an embedding with paddingIdx ${paddingIdx}: expected an integer from ${-rows} to ${
-        rows - 1
-      }`,
+      `Cannot take an embedding with paddingIdx ${paddingIdx}: expected an integer from ` +
+        `${-rows} to ${rows - 1}`,
     );
   }
 }

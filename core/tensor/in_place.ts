@@ -2,7 +2,7 @@
 
 import { apply, input, scalar } from "../../kernels/expr.ts";
 import { AutogradError, ShapeError, showShape } from "../errors.ts";
-import { fullOn, scalarType } from "./fill.ts";
+import { fillFormula, fullOn } from "./fill.ts";
 import { checkDevices, launchMap, launchMapInto, noScalars } from "./launch.ts";
 import { broadcastShapes } from "./shape.ts";
 import { isGradEnabled } from "./tape.ts";
@@ -58,8 +58,8 @@ function convert(from: Tensor, to: Tensor): ReturnType<typeof input> {
 /** Sets every element to a number. @throws {AutogradError} as copyInto() */
 export function fillInto(target: Tensor, value: number): Tensor {
   checkInPlace("fill", target);
-  const type = scalarType(target.dtype);
-  launchMapInto(scalar(0, type), [], target, { values: [value], types: [type] });
+  const { expr, scalars } = fillFormula(target.dtype, value);
+  launchMapInto(expr, [], target, scalars);
   return target;
 }
 

@@ -2,6 +2,7 @@
 
 import type { Device } from "../backend/device.ts";
 import type { Expr } from "../../kernels/expr.ts";
+import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
 import { mapKernel, type StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceOp } from "../../kernels/reduce.ts";
 import {
@@ -248,9 +249,10 @@ export interface ReduceSpec {
   readonly axes: readonly number[];
 }
 
-/** Values that one thread folds at most, and outputs below which a reduction is cut into slices. */
+/** Length from which few outputs are cut into slices, outputs that count as few, and values that a thread folds at most. */
 const LONG = 512;
 const FEW = 4096;
+const MOST = LOOP_LIMIT / 2;
 
 /** Launches a reduction; the result has the axes that remain. The inputs must not be empty. */
 export function launchReduce(
@@ -264,9 +266,10 @@ export function launchReduce(
   const outputs = kept.reduce((n, d) => n * shape[d], 1);
   const length = axes.reduce((n, d) => n * shape[d], 1);
   const longest = Math.max(1, ...axes.map((d) => shape[d]));
-  const splits = length > LONG && outputs < FEW
-    ? Math.min(longest, Math.ceil(length / LONG * 4), Math.ceil(FEW / outputs))
+  const wanted = length > LONG && outputs < FEW
+    ? Math.min(Math.ceil(length / LONG * 4), Math.ceil(FEW / outputs))
     : 1;
+  const splits = Math.min(longest, Math.max(wanted, Math.ceil(length / MOST)));
   if (splits === 1) return reduceOnce(op, spec, inputs, scalars, 1);
   const slices = reduceOnce(
     op,

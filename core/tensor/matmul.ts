@@ -1,6 +1,7 @@
 /** Matrix products of tensors. */
 
 import { apply, input } from "../../kernels/expr.ts";
+import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
 import { matmulKernel, type MatrixOperand } from "../../kernels/matmul.ts";
 import { type Shape, sizeOf } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
@@ -131,16 +132,19 @@ function matrixOperand(t: Tensor, batch: Shape): MatrixOperand {
 
 /** The product of matrices of at least two axes, with a bias per column. */
 function product(a: Tensor, b: Tensor, bias: Tensor | null): Tensor {
+  // Sums this long are cut into slices, which leave no place for a bias.
+  if (bias !== null && a.shape.at(-1)! > LOOP_LIMIT) return product(a, b, null).add(bias);
   const batch = broadcastShapes("matmul", [a.shape.slice(0, -2), b.shape.slice(0, -2)]);
   const [m, k] = a.shape.slice(-2);
   const n = b.shape.at(-1)!;
   const out = launchProduct(a, b, bias, batch, m, n, k);
   const inputs = bias ? [a, b, bias] : [a, b];
+  const saved = [...(b.requiresGrad ? [a] : []), ...(a.requiresGrad ? [b] : [])];
   return record("matmul", out, inputs, (g) => [
     a.requiresGrad ? sumTo(matmul(g, b.transpose(-2, -1)), a.shape) : null,
     b.requiresGrad ? weightGradient(a, g, b) : null,
     bias?.requiresGrad ? sumTo(g, bias.shape) : null,
-  ], [a, b]);
+  ], saved);
 }
 
 /** `aᵀ g` in the memory order of `b`, so that the gradient of a transposed weight needs no copy. */

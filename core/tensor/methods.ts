@@ -21,6 +21,7 @@ import { cumsum } from "./scan.ts";
 import { sort, type SortOptions, topk, type TopkOptions } from "./sort.ts";
 import type { SortedLines } from "./sort_lines.ts";
 import { Tensor } from "./tensor.ts";
+import { tril, triu } from "./triangle.ts";
 import * as views from "./view.ts";
 import type { SliceRange } from "./view.ts";
 
@@ -109,6 +110,10 @@ export interface TensorMethods extends UnaryMethods, BinaryMethods, TernaryMetho
   pad(padding: readonly (readonly [number, number])[], value?: number): Tensor;
   /** Repeated so many times along each axis. */
   repeat(counts: readonly number[]): Tensor;
+  /** The upper triangle of matrices; 0 below the diagonal. */
+  triu(diagonal?: number): Tensor;
+  /** The lower triangle of matrices; 0 above the diagonal. */
+  tril(diagonal?: number): Tensor;
   /** Pieces along an axis. */
   split(sizes: number | readonly number[], dim?: number): Tensor[];
 
@@ -194,6 +199,8 @@ install({
   flip: method(views.flip),
   pad: method(views.pad),
   repeat: method(views.repeat),
+  triu: method(triu),
+  tril: method(tril),
   split: method(views.split),
   copy_: method(copyInto),
   fill_: method(fillInto),

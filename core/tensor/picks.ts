@@ -1,10 +1,11 @@
 /**
- * The two ops below everything that works by index: reading at places along an axis, and summing onto them. Each is the
- * gradient of the other, to any order.
+ * The two ops below everything that works by index: reading at places along an axis, and summing
+ * onto them. Each is the gradient of the other, to any order.
  */
 
 import { input } from "../../kernels/expr.ts";
 import { gatherKernel, placeKernel } from "../../kernels/gather.ts";
+import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
 import { scatterAddKernel, type Search, segmentStartsKernel } from "../../kernels/scatter_add.ts";
 import { isFloat, type Shape, sizeOf } from "../../kernels/types.ts";
 import { lineStrides, stridedOperand } from "./axis_lines.ts";
@@ -14,8 +15,18 @@ import { sortLines } from "./sort_lines.ts";
 import { noGrad, record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
-/** Comparisons with indices up to which it is cheaper to look through the whole index than to sort it. */
+/**
+ * Comparisons with indices up to which it is cheaper to look through the whole index than to sort
+ * it.
+ */
 const FEW_COMPARISONS = 2 ** 19;
+/** Elements of the index that one thread looks through at most. */
+const LONGEST_SCAN = 4096;
+/**
+ * Results below which their contributions are cut into slices, and contributions that need no cut.
+ */
+const FEW_RESULTS = 4096;
+const SHORT = 512;
 
 /** Which places along an axis are meant. */
 export interface Picks {
@@ -32,7 +43,10 @@ function indexStrides({ axis, index, shared }: Picks, rank: number): readonly nu
   return Array.from({ length: rank }, (_, d) => d === axis ? index.strides[0] : 0);
 }
 
-/** Reads at places along an axis; elsewhere than in the tensor there is NaN (0 for integers), or 0. Differentiable. */
+/**
+ * Reads at places along an axis; elsewhere than in the tensor there is NaN (0 for integers), or 0.
+ * Differentiable.
+ */
 export function readAt(op: string, t: Tensor, picks: Picks, outside: "nan" | "zero"): Tensor {
   const { axis, index, shared } = picks;
   const { device, dtype } = t;
@@ -55,7 +69,8 @@ export function readAt(op: string, t: Tensor, picks: Picks, outside: "nan" | "ze
 }
 
 /**
- * Sums onto places along an axis, in the order of the index; what belongs elsewhere is dropped. Differentiable.
+ * Sums onto places along an axis, in a fixed order; what belongs elsewhere is dropped.
+ * Differentiable.
  *
  * @param base what is added to; zeros where it is null
  * @param shape of the result
@@ -93,7 +108,9 @@ function launchSum(
       : launchMap(op, input(0), [base], dtype, noScalars, device, { rowMajor: true });
   }
   const { search, inputs } = searchFor(op, shape, picks, source);
-  const out = empty(device, shape, dtype, op);
+  const slices = search.kind === "scan" ? 1 : Math.ceil(source.shape[picks.axis] / search.chunk);
+  const start = slices > 1 ? null : base;
+  const out = empty(device, slices > 1 ? [slices, ...shape] : shape, dtype, op);
   device.record({
     kernel: scatterAddKernel({
       shape,
@@ -101,14 +118,36 @@ function launchSum(
       sourceShape: source.shape,
       search,
       source: stridedOperand(source, source.strides),
-      base: base && stridedOperand(base, base.strides),
+      base: start && stridedOperand(start, start.strides),
     }),
-    inputs: [source, ...inputs, ...(base ? [base] : [])].map(operandOf),
+    inputs: [source, ...inputs, ...(start ? [start] : [])].map(operandOf),
     outputs: [denseOperand(out)],
     scalars: [],
   });
   if (search.kind === "segments") inputs.forEach((t) => t.dispose());
+  return slices === 1 ? out : total(out, base);
+}
+
+/** Sum of the slices and of what they are added to. */
+function total(slices: Tensor, base: Tensor | null): Tensor {
+  const sum = slices.sum(0);
+  slices.dispose();
+  if (base === null) return sum;
+  const out = base.add(sum);
+  sum.dispose();
   return out;
+}
+
+/**
+ * Sorted positions for one thread: few where there are few threads, and never more than a thread
+ * may go through.
+ */
+function chunkFor(length: number, results: number, software: boolean): number {
+  const slices = results < FEW_RESULTS
+    ? Math.min(Math.ceil(length / SHORT), Math.ceil(FEW_RESULTS / results))
+    : 1;
+  const least = software ? Math.ceil(length / LOOP_LIMIT) : 1;
+  return Math.ceil(length / Math.max(1, slices, least));
 }
 
 /** How contributions are found: by looking through the index, or by sorting it first. */
@@ -120,7 +159,8 @@ function searchFor(
 ): { search: Search; inputs: readonly Tensor[] } {
   const { axis, index, shared } = picks;
   const rank = shape.length;
-  if (sizeOf(shape) * source.shape[axis] <= FEW_COMPARISONS) {
+  const length = source.shape[axis];
+  if (length <= LONGEST_SCAN && sizeOf(shape) * length <= FEW_COMPARISONS) {
     const operand = stridedOperand(index, indexStrides(picks, rank));
     return { search: { kind: "scan", index: operand }, inputs: [index] };
   }
@@ -130,7 +170,6 @@ function searchFor(
   if (places !== index) places.dispose();
   const startShape = index.shape.map((n, d) => d === line ? shape[axis] + 1 : n);
   const starts = empty(index.device, startShape, "i32", op, lineStrides(startShape, line));
-  const length = index.shape[line];
   index.device.record({
     kernel: segmentStartsKernel({ lines: index.size / length, length, size: shape[axis] }),
     inputs: [denseOperand(values)],
@@ -140,13 +179,19 @@ function searchFor(
   values.dispose();
   const operand = (t: Tensor) => stridedOperand(t, indexStrides({ axis, index: t, shared }, rank));
   return {
-    search: { kind: "segments", starts: operand(starts), order: operand(indices) },
+    search: {
+      kind: "segments",
+      starts: operand(starts),
+      order: operand(indices),
+      chunk: chunkFor(length, sizeOf(shape), index.device.traits.software),
+    },
     inputs: [starts, indices],
   };
 }
 
 /**
- * Elements laid onto places along an axis, zeros elsewhere. No place may be named twice. Differentiable.
+ * Elements laid onto places along an axis, zeros elsewhere. No place may be named twice.
+ * Differentiable.
  *
  * @param shape of the result
  * @param index i32, of the shape of the source

@@ -1,4 +1,7 @@
-/** Tensors of random numbers: element i (in row-major order) is a function of the key and i, on every device the same. */
+/**
+ * Tensors of random numbers: element i (in row-major order) is a function of the key and i, on
+ * every device the same.
+ */
 
 import { normalCdf } from "../../kernels/normal_distribution.ts";
 import { type Draw, randomKernel } from "../../kernels/random.ts";
@@ -116,7 +119,8 @@ function below(value: number): number {
  * Numbers evenly distributed over [low, high): `low + (high - low) · k / 2^24`.
  *
  * @param shape sizes of the axes
- * @param options range, key, dtype (f32, or f16, whose rounding may reach `high`), device, requiresGrad
+ * @param options range, key, dtype (f32, or f16, whose rounding may reach `high`), device,
+ * requiresGrad
  * @throws {RangeError} if an end is not finite, or `low` above `high`
  * @throws {DTypeError} if the dtype is no float
  *
@@ -179,11 +183,14 @@ function checkMoments(op: string, mean: number, std: number): void {
 const SMALLEST_SPAN = 1e-30;
 
 /**
- * Normally distributed numbers of which only those from `low` to `high` are taken, by inverting the distribution function.
+ * Normally distributed numbers of which only those from `low` to `high` are taken, by inverting the
+ * distribution function.
  *
  * @param shape sizes of the axes
- * @param options mean and std before the cut, the ends of the cut, key, dtype (f32 or f16), device, requiresGrad
- * @throws {RangeError} if `low` is not below `high`, or if hardly any normal number lies between them
+ * @param options mean and std before the cut, the ends of the cut, key, dtype (f32 or f16), device,
+ * requiresGrad
+ * @throws {RangeError} if `low` is not below `high`, or if hardly any normal number lies between
+ * them
  * @throws {DTypeError} if the dtype is no float
  *
  * @example
@@ -191,9 +198,9 @@ const SMALLEST_SPAN = 1e-30;
  * import { Key, referenceDevice, truncatedNormal } from "@legoml/legoml/core";
  * import { assert } from "@std/assert";
  *
- * const options = { std: 0.02, low: -0.04, high: 0.04, key: new Key(0), device: referenceDevice() };
- * const values = await truncatedNormal([100], options).data();
- * assert(values.every((x) => Math.abs(x) <= 0.04));
+ * const options = { std: 0.02, low: -0.04, high: 0.04, key: new Key(0), device: referenceDevice()
+ * }; const values = await truncatedNormal([100], options).data(); assert(values.every((x) =>
+ * Math.abs(x) <= 0.04));
  * ```
  */
 export function truncatedNormal(shape: Shape, options: TruncatedNormalOptions = {}): Tensor {
@@ -242,7 +249,8 @@ export function randint(
     high <= 2 ** 31 && low < high && high - low < 2 ** 32;
   if (!valid) {
     throw new RangeError(
-      `Cannot draw integers from ${low} to before ${high}: expected integers of 32 bits, the first smaller`,
+      `Cannot draw integers from ${low} to before ${high}: expected integers of 32 bits, the ` +
+        "first smaller",
     );
   }
   return draw("integer", "integer", shape, [low, high - low], "i32", options);
@@ -295,7 +303,8 @@ export function dropoutMask(shape: Shape, p: number, key: Key, device?: Device):
 }
 
 /**
- * The numbers 0 to n - 1 in random order, by Fisher and Yates' shuffle on the host: one keyed number for each exchange.
+ * The numbers 0 to n - 1 in random order, by Fisher and Yates' shuffle on the host: one keyed
+ * number for each exchange.
  *
  * @param n how many, from 0 to 2^31 - 1
  * @param options key and device

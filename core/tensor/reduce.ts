@@ -6,7 +6,7 @@ import { type DType, isFloat } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
 import { map, reduceOrFill, sumOf } from "./map.ts";
-import { axesOf } from "./shape.ts";
+import { axesOf, axisOf } from "./shape.ts";
 import { isGradEnabled, noGrad, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -181,39 +181,68 @@ export function variance(t: Tensor, dim?: Dim, options: VarianceOptions = {}): T
   );
 }
 
-/** Standard deviation, the root of the variance. */
+/** Standard deviation, the root of the variance; where all elements are equal its gradient is 0. */
 export function std(t: Tensor, dim?: Dim, options: VarianceOptions = {}): Tensor {
-  return variance(t, dim, options).sqrt();
+  const [v, zero] = [input(0), constant(0)];
+  // At 0 the derivative of the root is infinite, and times the differences of 0 it would be NaN.
+  const safe = apply("where", apply("eq", v, zero), zero, v);
+  return map("std", apply("sqrt", safe), [variance(t, dim, options)]);
 }
 
-/** Zeros where the axes have size 1. */
-function zeros(t: Tensor, axes: readonly number[]): Tensor {
-  return fullOn(t.device, t.shape.map((n, d) => axes.includes(d) ? 1 : n), "f32", 0);
+/** What exponentials are shifted by so that they do not overflow: the maximum, or 0 where that is no number. */
+function shiftOf(t: Tensor, axes: readonly number[]): Tensor {
+  return noGrad(() => {
+    const kept = t.shape.map((n, d) => axes.includes(d) ? 1 : n);
+    // Over no elements the sum is 0 whatever the shift.
+    if (count(t, axes) === 0) return fullOn(t.device, kept, "f32", 0);
+    const top = max(t.detach(), axes, { keepdim: true });
+    return top.lt(Infinity).where(top.gt(-Infinity).where(top, 0), 0);
+  });
 }
+
+const shifted = apply("sub", input(0), input(1));
 
 /** `log Σ e^x`, shifted by the maximum so that nothing overflows. */
 export function logsumexp(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
   needFloat("logsumexp", t);
   const axes = axesOf("logsumexp", dim, t.ndim);
-  const shift = noGrad(() => {
-    // Over no elements the sum is 0 whatever the shift.
-    if (count(t, axes) === 0) return zeros(t, axes);
-    const top = max(t.detach(), axes, { keepdim: true });
-    return top.lt(Infinity).where(top.gt(-Infinity).where(top, 0), 0);
-  });
-  const expr = apply("exp", apply("sub", input(0), input(1)));
-  const total = sumOf("logsumexp", expr, [t, shift], axes);
+  const shift = shiftOf(t, axes);
+  const total = sumOf("logsumexp", apply("exp", shifted), [t, shift], axes);
   const out = total.log().add(shift.reshape(total.shape));
   return shaped(t, out, axes, keepdim);
 }
 
-/** Softmax along an axis: `e^(x - logsumexp(x))`. */
-export function softmax(t: Tensor, dim: number): Tensor {
-  const total = logsumexp(t, dim, { keepdim: true });
-  return map("softmax", apply("exp", apply("sub", input(0), input(1))), [t, total]);
+/** A formula of the elements, the shift and the sum of shifted exponentials along one axis, without a history. */
+function overExponentials(op: string, t: Tensor, axis: number, formula: Expr): Tensor {
+  needFloat(op, t);
+  return noGrad(() => {
+    const shift = shiftOf(t, [axis]);
+    const total = sumOf(op, apply("exp", shifted), [t, shift], [axis]).reshape(shift.shape);
+    return map(op, formula, [t, shift, total]);
+  });
 }
 
-/** Logarithm of the softmax along an axis: `x - logsumexp(x)`. */
+/** Softmax along an axis: `e^x / Σ e^x`. Its rows sum to 1 also where the numbers are large. */
+export function softmax(t: Tensor, dim: number): Tensor {
+  const axis = axisOf("softmax", dim, t.ndim);
+  const formula = apply("div", apply("exp", shifted), input(2));
+  const out = overExponentials("softmax", t, axis, formula);
+  return record("softmax", out, [t], (g) => {
+    const product = apply("mul", input(0), input(1));
+    const total = sumOf("softmax backward", product, [g, out], [axis]).unsqueeze(axis);
+    const rule = apply("mul", input(1), apply("sub", input(0), input(2)));
+    return [map("softmax backward", rule, [g, out, total], { dtype: t.dtype })];
+  }, [out]);
+}
+
+/** Logarithm of the softmax along an axis: `x - log Σ e^x`. */
 export function logSoftmax(t: Tensor, dim: number): Tensor {
-  return t.sub(logsumexp(t, dim, { keepdim: true }));
+  const axis = axisOf("logSoftmax", dim, t.ndim);
+  const formula = apply("sub", shifted, apply("log", input(2)));
+  const out = overExponentials("logSoftmax", t, axis, formula);
+  return record("logSoftmax", out, [t], (g) => {
+    const total = sum(g, axis, { keepdim: true });
+    const rule = apply("sub", input(0), apply("mul", apply("exp", input(1)), input(2)));
+    return [map("logSoftmax backward", rule, [g, out, total], { dtype: t.dtype })];
+  }, [out]);
 }

@@ -23,11 +23,11 @@ const BLOCK = 256;
  *
  * @example
  * ```ts
- * import { cumsum, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
  * const x = tensor([[1, 2, 3], [4, 5, 6]], { device: referenceDevice() });
- * assertEquals(await cumsum(x, 1).array(), [[1, 3, 6], [4, 9, 15]]);
+ * assertEquals(await x.cumsum(1).array(), [[1, 3, 6], [4, 9, 15]]);
  * ```
  */
 export function cumsum(t: Tensor, dim: number): Tensor {

@@ -20,19 +20,21 @@ export interface TopkOptions {
 }
 
 /**
- * Sorts along an axis. Equal elements keep their order, NaN counts as the largest. The values are differentiable.
+ * Sorts along an axis. Equal elements keep their order, NaN counts as the largest. The values are
+ * differentiable.
  *
  * @param t any dtype
  * @param dim the axis
- * @returns `values` in the dtype of `t` and `indices` (i32) along the axis: `values[i] = t[indices[i]]`
+ * @returns `values` in the dtype of `t` and `indices` (i32) along the axis: `values[i] =
+ * t[indices[i]]`
  * @throws {ShapeError} if there is no such axis
  *
  * @example
  * ```ts
- * import { referenceDevice, sort, tensor } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
- * const { values, indices } = sort(tensor([3, 1, 2], { device: referenceDevice() }));
+ * const { values, indices } = tensor([3, 1, 2], { device: referenceDevice() }).sort();
  * assertEquals(await values.array(), [1, 2, 3]);
  * assertEquals(await indices.array(), [1, 2, 0]);
  * ```
@@ -43,22 +45,23 @@ export function sort(t: Tensor, dim = -1, { descending = false }: SortOptions = 
 }
 
 /**
- * The `k` largest elements along an axis, in order. The first of equals wins, NaN counts as the largest. The values are
- * differentiable.
+ * The `k` largest elements along an axis, in order. The first of equals wins, NaN counts as the
+ * largest. The values are differentiable.
  *
  * @param t any dtype
  * @param k from 0 to the size of the axis
  * @param dim the axis
- * @returns `values` in the dtype of `t` and `indices` (i32) along the axis, both with `k` elements there
+ * @returns `values` in the dtype of `t` and `indices` (i32) along the axis, both with `k` elements
+ * there
  * @throws {ShapeError} if there is no such axis
  * @throws {RangeError} if the axis has no `k` elements
  *
  * @example
  * ```ts
- * import { referenceDevice, tensor, topk } from "@legoml/legoml/core";
+ * import { referenceDevice, tensor } from "@legoml/legoml/core";
  * import { assertEquals } from "@std/assert";
  *
- * const { values, indices } = topk(tensor([3, 1, 4, 2], { device: referenceDevice() }), 2);
+ * const { values, indices } = tensor([3, 1, 4, 2], { device: referenceDevice() }).topk(2);
  * assertEquals(await values.array(), [4, 3]);
  * assertEquals(await indices.array(), [2, 0]);
  * ```

@@ -40,15 +40,17 @@ export interface ConvBlockNodeOptions {
   readonly batchNorm?: boolean;
   /** What follows the normalisation. @default {new ReluNode()} */
   readonly activation?: Node;
-  /** Probability of dropping an element after the activation; 0 leaves the layer out. @default {0} */
+  /**
+   * Probability of dropping an element after the activation; 0 leaves the layer out. @default {0}
+   */
   readonly dropout?: number;
   /** What comes last. @default {new MaxPool2dNode()} */
   readonly pooling?: Node;
 }
 
 /**
- * Convolution, batch normalisation, activation, dropout, pooling; builds a `Sequential` of those that
- * are asked for.
+ * Convolution, batch normalisation, activation, dropout, pooling; builds a `Sequential` of those
+ * that are asked for.
  *
  * @example
  * ```ts

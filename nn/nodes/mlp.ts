@@ -79,15 +79,16 @@ export class MLPNode extends Node {
    * @throws {ShapeError} if nobody says the size of the input, or two do and differ
    */
   protected override make({ device, inputShape }: MakeOptions): TensorModule {
-    if (inputShape !== null) this.outputShape(inputShape);
-    let features = this.inFeatures ?? inputShape?.at(-1);
-    if (features === undefined) {
+    const input = inputShape ?? (this.inFeatures === null ? null : [this.inFeatures]);
+    if (input === null) {
       throw new ShapeError(
         "Cannot build MLPNode: expected inFeatures, or an inputShape to take them from",
       );
     }
+    this.outputShape(input);
+    let features = input[input.length - 1];
     const parts = this.dims.flatMap((size, i): TensorModule[] => {
-      const layer = new Linear(features!, size, { device });
+      const layer = new Linear(features, size, { device });
       features = size;
       const after = i === this.dims.length - 1 ? this.lastActivation : this.activation;
       return [layer, after.build({ device, inputShape: [size] })];

@@ -27,12 +27,13 @@ export function misfit(path: string, expected: string, input: Shape): ShapeError
 }
 
 /**
- * How many places a window takes along height and width: `(n + 2·padding − dilation·(k − 1) − 1) / stride + 1`.
+ * How many places a window takes along height and width:
+ * `⌊(n + 2·padding − dilation·(k − 1) − 1) / stride⌋ + 1`.
  *
  * @param path the node, for messages
  * @param input [C, H, W]
  * @param window sizes of the window
- * @returns [height, width], rounded down
+ * @returns [height, width]
  * @throws {ShapeError} if the input has not three axes, or is smaller than the window
  */
 export function windowPlaces(path: string, input: Shape, window: WindowSizes): [number, number] {
@@ -44,10 +45,8 @@ export function windowPlaces(path: string, input: Shape, window: WindowSizes): [
   });
   if (places.some((n) => n < 1)) {
     throw new ShapeError(
-      `Cannot place ${path}: its window of ${
-        JSON.stringify(window.kernelSize)
-      } is larger than the ` +
-        `padded input ${showShape(input)}`,
+      `Cannot place ${path}: its window of ${JSON.stringify(window.kernelSize)} is larger than ` +
+        `the padded input ${showShape(input)}`,
     );
   }
   return [places[0], places[1]];

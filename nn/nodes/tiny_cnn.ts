@@ -12,6 +12,7 @@ import { MLPNode } from "./mlp.ts";
 import { misfit } from "./shapes.ts";
 
 const CHANNELS = [32, 64, 128];
+// Stands for blocks that were left out, also on the way through JSON.
 const NONE: readonly ConvBlockNode[] = [];
 
 const fields = {
@@ -29,7 +30,10 @@ export interface TinyCNNNodeOptions {
   readonly inputSize?: Pair;
   /** The blocks. @default {inputChannels → 32 → 64 → 128, each halving the size} */
   readonly convBlocks?: readonly ConvBlockNode[];
-  /** The head; it gets the size of its input from the blocks. @default {new MLPNode({ dims: [128, 10] })} */
+  /**
+   * The head; it gets the size of its input from the blocks. @default {new MLPNode({ dims: [128,
+   * 10] })}
+   */
   readonly mlp?: Node;
 }
 
@@ -71,8 +75,9 @@ export class TinyCNNNode extends Node {
     const values = readFields(fields, { ...options }, "TinyCNNNode");
     this.inputChannels = values.inputChannels;
     this.inputSize = values.inputSize;
+    const { convBlocks = NONE } = options;
     // What was left out depends on the other options.
-    this.convBlocks = values.convBlocks === NONE ? usual(this.inputChannels) : values.convBlocks;
+    this.convBlocks = convBlocks === NONE ? usual(this.inputChannels) : values.convBlocks;
     this.mlp = values.mlp;
   }
 

@@ -24,12 +24,27 @@ const cases: Case[] = [
   { name: "prime sizes", x: [3, 5, 11, 7], w: [7, 5, 3, 2], options: {} },
   { name: "many taps of odd channels", x: [1, 3, 9, 9], w: [5, 3, 5, 5], options: { padding: 2 } },
   { name: "stride 2", x: [2, 4, 9, 8], w: [5, 4, 3, 3], options: { stride: 2, padding: 1 } },
-  { name: "dilation", x: [1, 4, 9, 11], w: [4, 4, 3, 3], options: { dilation: [2, 3], padding: 2 } },
-  { name: "all at once", x: [2, 3, 10, 12], w: [6, 3, 3, 2], options: { stride: [2, 3], padding: [1, 2], dilation: [2, 1] } },
+  {
+    name: "dilation",
+    x: [1, 4, 9, 11],
+    w: [4, 4, 3, 3],
+    options: { dilation: [2, 3], padding: 2 },
+  },
+  {
+    name: "all at once",
+    x: [2, 3, 10, 12],
+    w: [6, 3, 3, 2],
+    options: { stride: [2, 3], padding: [1, 2], dilation: [2, 1] },
+  },
   { name: "1 × 1", x: [2, 8, 4, 4], w: [12, 8, 1, 1], options: {} },
   { name: "padding beyond the kernel", x: [1, 2, 4, 4], w: [3, 2, 1, 1], options: { padding: 2 } },
   { name: "two groups", x: [2, 4, 5, 6], w: [6, 2, 3, 3], options: { groups: 2, padding: 1 } },
-  { name: "depthwise", x: [2, 5, 6, 5], w: [10, 1, 3, 3], options: { groups: 5, stride: 2, padding: 1 } },
+  {
+    name: "depthwise",
+    x: [2, 5, 6, 5],
+    w: [10, 1, 3, 3],
+    options: { groups: 5, stride: 2, padding: 1 },
+  },
   { name: "no images", x: [0, 3, 6, 6], w: [4, 3, 3, 3], options: {} },
 ];
 
@@ -39,10 +54,13 @@ function forward(options: ConvOptions): (...t: Tensor[]) => Tensor {
 
 Deno.test("conv2d() gradients agree with central differences, to second order", async (t) => {
   for (const { name, x, w, options } of cases) {
-    await t.step(name, () =>
-      gradcheck(forward(options), [sample(x, 1), sample(w, 2), sample([w[0]], 3)], name, {
-        secondOrder: x[0] > 0,
-      }));
+    await t.step(
+      name,
+      () =>
+        gradcheck(forward(options), [sample(x, 1), sample(w, 2), sample([w[0]], 3)], name, {
+          secondOrder: x[0] > 0,
+        }),
+    );
   }
 });
 
@@ -88,7 +106,12 @@ Deno.test("conv2d() of a delta gives the kernel turned round", async () => {
 });
 
 Deno.test("convTranspose2d() is the transpose of conv2d(): ⟨conv(x), y⟩ = ⟨x, convT(y)⟩", async () => {
-  for (const options of [{ stride: 2, padding: 1 }, { dilation: 2 }, { groups: 2, stride: [2, 1] as const }]) {
+  for (
+    const options of [{ stride: 2, padding: 1 }, { dilation: 2 }, {
+      groups: 2,
+      stride: [2, 1] as const,
+    }]
+  ) {
     const groups = (options as ConvOptions).groups ?? 1;
     const x = tensor(randomValues(2 * 4 * 9 * 7, 5), { device: reference, shape: [2, 4, 9, 7] });
     const w = tensor(randomValues(6 * 4 / groups * 9, 6), {
@@ -118,7 +141,13 @@ Deno.test({
   fn: async () => {
     const options = { stride: 2, padding: 1, outputPadding: 1 };
     const inputs = [sample([2, 3, 4, 5], 1), sample([3, 2, 3, 3], 2), sample([2], 3)];
-    await compareWithReference(gpu!, (x, w, b) => convTranspose2d(x, w, b, options), inputs, 1e-5, "convT");
+    await compareWithReference(
+      gpu!,
+      (x, w, b) => convTranspose2d(x, w, b, options),
+      inputs,
+      1e-5,
+      "convT",
+    );
   },
 });
 
@@ -127,16 +156,40 @@ Deno.test({
   ignore: gpu === null,
   fn: async () => {
     const fn = (x: Tensor, w: Tensor) =>
-      conv2d(x.permute([3, 0, 1, 2]).slice({ start: 1 }, null, { start: 1 }), w.flip(0), null, { padding: 1 });
-    await compareWithReference(gpu!, fn, [sample([3, 7, 5, 3], 1), sample([4, 3, 3, 3], 2)], 1e-5, "views");
+      conv2d(x.permute([3, 0, 1, 2]).slice({ start: 1 }, null, { start: 1 }), w.flip(0), null, {
+        padding: 1,
+      });
+    await compareWithReference(
+      gpu!,
+      fn,
+      [sample([3, 7, 5, 3], 1), sample([4, 3, 3, 3], 2)],
+      1e-5,
+      "views",
+    );
   },
 });
 
 Deno.test("conv2d() refuses sizes that do not fit, naming them", () => {
-  const make = (shape: number[]) => tensor(new Float64Array(shape.reduce((a, b) => a * b)), { device: reference, shape });
-  assertThrows(() => conv2d(make([1, 3, 4, 4]), make([2, 2, 3, 3])), RangeError, "expected images [N, 2, H, W]");
-  assertThrows(() => conv2d(make([1, 2, 2, 2]), make([2, 2, 3, 3])), RangeError, "the output would be 0 × 0");
-  assertThrows(() => conv2d(make([1, 2, 4, 4]), make([3, 1, 3, 3]), null, { groups: 2 }), RangeError, "divisible");
-  assertThrows(() => conv2d(make([1, 2, 4, 4]), make([2, 2, 3, 3]), null, { stride: 0 }), RangeError, "stride 0");
+  const make = (shape: number[]) =>
+    tensor(new Float64Array(shape.reduce((a, b) => a * b)), { device: reference, shape });
+  assertThrows(
+    () => conv2d(make([1, 3, 4, 4]), make([2, 2, 3, 3])),
+    RangeError,
+    "expected images [N, 2, H, W]",
+  );
+  assertThrows(
+    () => conv2d(make([1, 2, 2, 2]), make([2, 2, 3, 3])),
+    RangeError,
+    "the output would be 0 × 0",
+  );
+  assertThrows(
+    () => conv2d(make([1, 2, 4, 4]), make([3, 1, 3, 3]), null, { groups: 2 }),
+    RangeError,
+    "divisible",
+  );
+  assertThrows(
+    () => conv2d(make([1, 2, 4, 4]), make([2, 2, 3, 3]), null, { stride: 0 }),
+    RangeError,
+    "stride 0",
+  );
 });
-

@@ -44,7 +44,10 @@ export function coarseValues(count: number, seed: number): Float64Array {
   return randomValues(count, seed).map((x) => Math.round(x * 4) / 2);
 }
 
-/** The same elements in memory that is not row-major: every other element of a transposed larger tensor. */
+/**
+ * The same elements in memory that is not row-major: every other element of a transposed larger
+ * tensor.
+ */
 export function scattered(
   device: Device,
   data: ArrayLike<number>,
@@ -62,4 +65,11 @@ export function scattered(
   return turned.permute(dims).slice(
     ...shape.map((_, d) => d === last ? { start: 1, step: 2 } : null),
   );
+}
+
+/** Index of the first element that differs or -1, so that messages about millions stay short. */
+export function firstDifference(got: ArrayLike<number>, want: ArrayLike<number>): number {
+  if (got.length !== want.length) return Math.min(got.length, want.length);
+  for (let i = 0; i < got.length; i++) if (!Object.is(got[i], want[i])) return i;
+  return -1;
 }
