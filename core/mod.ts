@@ -86,6 +86,13 @@ export {
   type ConvTransposeOptions,
   type Pair,
 } from "./tensor/conv2d.ts";
+export {
+  type CustomBackward,
+  type CustomContext,
+  type CustomForward,
+  customFunction,
+  type CustomOutput,
+} from "./tensor/custom.ts";
 export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";
 export { embedding, type EmbeddingOptions } from "./tensor/gather.ts";
 export {

@@ -4,6 +4,7 @@ import type { StridedOperand } from "./map.ts";
 import {
   type BinAxis,
   forTaps,
+  longestWindow,
   poolKernel,
   type PoolShape,
   type Taps,
@@ -45,30 +46,21 @@ fn high_${name}(o: u32) -> u32 {
 fn count_${name}(o: u32) -> u32 { return ${count}; }`;
 }
 
-/** The most elements of a window, and whether some have fewer. */
-function extent(axis: AvgAxis): { most: number; ragged: boolean } {
-  if (axis.kind === "window") {
-    const { size, out, kernel, stride, padding } = axis;
-    return { most: kernel, ragged: padding > 0 || (out - 1) * stride + kernel > size };
-  }
-  const lengths = Array.from(
-    { length: axis.out },
-    (_, o) => Math.ceil((o + 1) * axis.size / axis.out) - Math.floor(o * axis.size / axis.out),
-  );
-  const most = Math.max(...lengths);
-  return { most, ragged: lengths.some((n) => n !== most) };
+/** Whether some windows have fewer elements than others. */
+function isRagged(axis: AvgAxis): boolean {
+  if (axis.kind === "bins") return axis.size % axis.out !== 0;
+  return axis.padding > 0 || (axis.out - 1) * axis.stride + axis.kernel > axis.size;
 }
 
 function elementTaps({ h, w }: AvgPoolShape): Taps {
-  const [rows, columns] = [extent(h), extent(w)];
   return {
-    rows: rows.most,
-    columns: columns.most,
+    rows: longestWindow(h),
+    columns: longestWindow(w),
     rowLow: "low_h(c1)",
     rowHigh: "high_h(c1)",
     columnLow: "low_w(c2)",
     columnHigh: "high_w(c2)",
-    ragged: rows.ragged || columns.ragged,
+    ragged: isRagged(h) || isRagged(w),
   };
 }
 

@@ -3,13 +3,14 @@
  * change itself.
  */
 
+import { LOOP_LIMIT } from "./loop_limit.ts";
 import { type DType, intern, type Kernel } from "./types.ts";
 import { grid, perThread, shader } from "./wgsl.ts";
 
 /** Which norm is taken: the sum of sizes, of squares, of any power, or the largest size. */
 export type NormKind = "one" | "two" | "power" | "max";
 
-/** Numbers that one thread sums at most before more threads are started, and the most threads. */
+/** Numbers that one thread sums before more threads are started, and the most threads. */
 const SHARE = 64;
 const MOST_PARTIALS = 4096;
 const LANES = 64;
@@ -19,8 +20,9 @@ const LANES = 64;
  * bound.
  */
 export function partialsOf(count: number): number {
-  const wanted = Math.ceil(count / SHARE / LANES) * LANES;
-  return Math.min(MOST_PARTIALS, Math.max(LANES, wanted));
+  const whole = (threads: number) => Math.ceil(threads / LANES) * LANES;
+  const few = Math.min(MOST_PARTIALS, Math.max(LANES, whole(count / SHARE)));
+  return Math.max(few, whole(count / 4 / LOOP_LIMIT));
 }
 
 function term(kind: NormKind, v: string): string {

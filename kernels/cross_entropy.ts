@@ -9,6 +9,7 @@
  */
 
 import type { StridedOperand } from "./map.ts";
+import { LOOP_LIMIT } from "./loop_limit.ts";
 import { type DeviceTraits, type DType, intern, type Kernel, type Shape, sizeOf } from "./types.ts";
 import {
   address,
@@ -110,40 +111,46 @@ function unrolledFolds({ classes, classStride }: RowLossParams): Folds {
   };
 }
 
-/** One thread in four interleaved folds; or, as a team, strided folds and a tree. */
-function loopFolds({ classes, classStride }: RowLossParams, team: boolean): Folds {
-  const z = (k: string) => `x[base + (${k}) * ${u32(classStride)}]`;
-  if (team) {
-    return {
-      head: "",
-      fold: (name, op, value) =>
-        `  var ${name}Part = ${start[op]};
-  for (var k = lane; k < ${classes}u; k += ${TEAM}u) { ${name}Part = ${
-          joined(op, `${name}Part`, value(z("k"), "k"))
-        }; }
-  let ${name} = team_${op}(lane, ${name}Part);`,
-    };
-  }
+/** Strided folds of a team, and a tree. */
+function teamFolds({ classes, classStride }: RowLossParams): Folds {
+  const z = `x[base + k * ${u32(classStride)}]`;
   return {
     head: "",
-    fold: (name, op, value) => {
-      const lines = [0, 1, 2, 3].map((j) => `  var ${name}${j} = ${start[op]};`);
-      lines.push(`  for (var k = 0u; k < ${classes - classes % 4}u; k += 4u) {`);
-      for (let j = 0; j < 4; j++) {
-        const k = `k + ${j}u`;
-        lines.push(`    ${name}${j} = ${joined(op, `${name}${j}`, value(z(k), k))};`);
-      }
-      lines.push("  }");
-      for (let k = classes - classes % 4; k < classes; k++) {
-        lines.push(`  ${name}0 = ${joined(op, `${name}0`, value(z(`${k}u`), `${k}u`))};`);
-      }
-      const [left, right] = [[0, 1], [2, 3]].map(([a, b]) =>
-        joined(op, `${name}${a}`, `${name}${b}`)
-      );
-      lines.push(`  let ${name} = ${joined(op, left, right)};`);
-      return lines.join("\n");
-    },
+    fold: (name, op, value) =>
+      `  var ${name}Part = ${start[op]};
+  for (var k = lane; k < ${classes}u; k += ${TEAM}u) {
+    ${name}Part = ${joined(op, `${name}Part`, value(z, "k"))};
+  }
+  let ${name} = team_${op}(lane, ${name}Part);`,
   };
+}
+
+/** Interleaved folds of one thread: four, or as many as keep its loops short enough. */
+function threadFolds({ classes, classStride, smoothing }: RowLossParams): Folds {
+  const loops = smoothing ? 4 : 2;
+  let lanes = 4;
+  while (loops * classes / lanes > LOOP_LIMIT) lanes *= 2;
+  const all = Array.from({ length: lanes }, (_, j) => j);
+  const rest = classes % lanes;
+  const z = (k: string) => `x[base + (${k}) * ${u32(classStride)}]`;
+  const fold: Folds["fold"] = (name, op, value) => {
+    const lines = all.map((j) => `  var ${name}${j} = ${start[op]};`);
+    const add = (j: number, k: string) =>
+      lines.push(`  ${name}${j} = ${joined(op, `${name}${j}`, value(z(k), k))};`);
+    lines.push(`  for (var k = 0u; k < ${classes - rest}u; k += ${lanes}u) {`);
+    for (const j of all) add(j, `k + ${j}u`);
+    lines.push("  }");
+    for (let j = 0; j < rest; j++) add(j, `${classes - rest + j}u`);
+    const total = pairwise(all.map((j) => `${name}${j}`), (a, b) => joined(op, a, b));
+    return [...lines, `  let ${name} = ${total};`].join("\n");
+  };
+  return { head: "", fold };
+}
+
+function pairwise(values: readonly string[], join: (a: string, b: string) => string): string {
+  if (values.length === 1) return values[0];
+  const half = values.length / 2;
+  return join(pairwise(values.slice(0, half), join), pairwise(values.slice(half), join));
 }
 
 function teamFunction(op: "max" | "sum"): string {
@@ -167,7 +174,7 @@ function rowProgram(
   const rows = sizeOf(params.rows);
   const team = params.softmax && !traits.software && params.classes >= TEAM_FROM;
   const small = params.classes <= UNROLLED;
-  const folds = small ? unrolledFolds(params) : loopFolds(params, team);
+  const folds = small ? unrolledFolds(params) : team ? teamFolds(params) : threadFolds(params);
   const body = rowBody(params, folds, team);
   const outputs: Binding[] = ["losses", "shares", ...(params.softmax ? ["stats"] : [])]
     .map((name) => ({ name, dtype: "f32" }));
@@ -251,9 +258,9 @@ export function weightsOf(
   );
 }
 
-/** What a row wants of each class. */
-export function wanted(weights: readonly number[], t: number, eps: number): number[] {
-  return weights.map((w, k) => (k === t ? (1 - eps) * w : 0) + eps * w / weights.length);
+/** What a row with target t wants of class k. */
+export function wanted(weights: readonly number[], t: number, eps: number, k: number): number {
+  return (k === t ? (1 - eps) * weights[k] : 0) + eps * weights[k] / weights.length;
 }
 
 function rowReference(
@@ -270,7 +277,7 @@ function rowReference(
     const z = weights.map((_, k) => x[from[r] + k * params.classStride]);
     const t = targets[at[r]];
     const known = t >= 0 && t < classes;
-    const q = wanted(weights, t, smoothing ? eps : 0);
+    const q = weights.map((_, k) => wanted(weights, t, smoothing ? eps : 0, k));
     const top = Math.max(...z);
     const logSum = softmax ? Math.log(z.reduce((sum, v) => sum + Math.exp(v - top), 0)) : 0;
     let loss = 0;

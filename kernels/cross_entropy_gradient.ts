@@ -115,7 +115,7 @@ function gradientReference(
       y[i] = 0;
       continue;
     }
-    const q = wanted(weights, t, smoothing ? eps : 0)[numbers[i]];
+    const q = wanted(weights, t, smoothing ? eps : 0, numbers[i]);
     const [top, logSum, mass] = softmax ? stats.subarray(3 * rows[i], 3 * rows[i] + 3) : [0, 0, 0];
     const p = softmax ? Math.exp(x[zs[i]] - top - logSum) : 0;
     const scale = inputs.get("g")![gs[i]] / (mean ? inputs.get("divisor")![0] : 1);

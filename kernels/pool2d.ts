@@ -206,15 +206,22 @@ export function poolKernel(
   });
 }
 
-/** The most windows that reach one element. */
+/** The most elements of one window. */
+export function longestWindow(axis: WindowAxis | BinAxis): number {
+  return axis.kind === "window" ? axis.kernel : longestShare(axis.size, axis.out);
+}
+
+/** The most windows that reach one element, those that reach it with a gap included. */
 export function windowsOver(axis: WindowAxis | BinAxis): number {
-  if (axis.kind === "window") {
-    return Math.ceil((axis.dilation * (axis.kernel - 1) + 1) / axis.stride);
-  }
+  if (axis.kind === "bins") return longestShare(axis.out, axis.size);
+  return Math.ceil((axis.dilation * (axis.kernel - 1) + 1) / axis.stride);
+}
+
+/** The longest of the ranges from `⌊o·size/parts⌋` to before `⌈(o+1)·size/parts⌉`. */
+function longestShare(size: number, parts: number): number {
   let most = 0;
-  for (let i = 0; i < axis.size; i++) {
-    const low = Math.floor(i * axis.out / axis.size);
-    most = Math.max(most, Math.ceil((i + 1) * axis.out / axis.size) - low);
+  for (let o = 0; o < parts; o++) {
+    most = Math.max(most, Math.ceil((o + 1) * size / parts) - Math.floor(o * size / parts));
   }
   return most;
 }

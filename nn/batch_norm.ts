@@ -114,7 +114,8 @@ export abstract class BatchNorm extends Module {
     }
     const { output, mean, variance } = standardize(x, axes, this.eps);
     if (this.training) this.#track(mean, variance, count);
-    return scaleShift(output, this.#perChannel(this.weight, x), this.#perChannel(this.bias, x));
+    const [scale, shift] = [this.weight, this.bias].map((t) => this.#perChannel(t, x));
+    return scaleShift(output, scale, shift).to(x.dtype);
   }
 
   #byRunning(x: Tensor, mean: Tensor, variance: Tensor): Tensor {

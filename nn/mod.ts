@@ -103,7 +103,7 @@ export {
 } from "./loss_modules.ts";
 export { type BuildOptions, type MakeOptions, Node, type NodeJson } from "./node.ts";
 export { NodeError } from "./node_fields.ts";
-export * as field from "./node_fields.ts";
+export * as field from "./field.ts";
 export {
   GeluNode,
   type GeluNodeOptions,

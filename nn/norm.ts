@@ -93,7 +93,7 @@ export class LayerNorm extends Module {
       );
     }
     const { output } = standardize(x, shape.map((_, d) => first + d), this.eps);
-    return scaleShift(output, this.weight, this.bias);
+    return scaleShift(output, this.weight, this.bias).to(x.dtype);
   }
 }
 
@@ -178,10 +178,8 @@ export class GroupNorm extends Module {
     const axes = grouped.shape.map((_, d) => d).slice(2);
     const output = standardize(grouped, axes, this.eps).output.reshape(x.shape);
     const shape = [numChannels, ...rest.map(() => 1)];
-    return scaleShift(
-      output,
-      this.weight && this.weight.reshape(shape),
-      this.bias && this.bias.reshape(shape),
-    );
+    const scale = this.weight && this.weight.reshape(shape);
+    const shift = this.bias && this.bias.reshape(shape);
+    return scaleShift(output, scale, shift).to(x.dtype);
   }
 }

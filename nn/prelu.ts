@@ -54,20 +54,21 @@ export class PReLU extends Module {
   /**
    * Applies the function to each element.
    *
-   * @param x any shape, or [N, numParameters, ...] where there are several slopes; f32
-   * @returns the same shape
+   * @param x any shape, or [N, numParameters, ...] where there are several slopes; f32 or
+   * f16
+   * @returns the same shape and dtype
    * @throws {ShapeError} if axis 1 is not numParameters
    */
   forward(x: Tensor): Tensor {
     const { numParameters, weight } = this;
-    if (numParameters === 1) return x.leakyRelu(weight.reshape(x.ndim === 0 ? [] : [1]));
-    if (x.shape[1] !== numParameters) {
+    if (numParameters > 1 && x.shape[1] !== numParameters) {
       throw new ShapeError(
         `Cannot apply PReLU to ${
           showShape(x.shape)
         }: expected ${numParameters} channels along axis 1`,
       );
     }
-    return x.leakyRelu(weight.reshape([numParameters, ...x.shape.slice(2).map(() => 1)]));
+    const shape = numParameters > 1 ? [numParameters, ...x.shape.slice(2).map(() => 1)] : [];
+    return x.leakyRelu(weight.reshape(shape)).to(x.dtype);
   }
 }

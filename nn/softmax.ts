@@ -40,11 +40,11 @@ export class Softmax extends Module {
    * Applies the function along the axis.
    *
    * @param x a tensor with the axis, f32 or f16
-   * @returns the same shape
+   * @returns the same shape and dtype
    * @throws {ShapeError} if there is no such axis
    */
   forward(x: Tensor): Tensor {
-    return x.softmax(this.dim);
+    return x.softmax(this.dim).to(x.dtype);
   }
 }
 
@@ -70,10 +70,10 @@ export class LogSoftmax extends Module {
    * Applies the function along the axis.
    *
    * @param x a tensor with the axis, f32 or f16
-   * @returns the same shape
+   * @returns the same shape and dtype
    * @throws {ShapeError} if there is no such axis
    */
   forward(x: Tensor): Tensor {
-    return x.logSoftmax(this.dim);
+    return x.logSoftmax(this.dim).to(x.dtype);
   }
 }

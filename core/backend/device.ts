@@ -191,9 +191,9 @@ export class Device {
   close(): void {
     this.#backend.close();
     if (defaultDevice === this) defaultDevice = null;
-    for (const [kind, device] of opened) {
-      device.then((d) => d === this && opened.delete(kind), () => {});
-    }
+    const kind = kinds.get(this);
+    if (kind !== undefined) opened.delete(kind);
+    kinds.delete(this);
   }
 }
 
@@ -210,6 +210,8 @@ export interface DeviceOptions {
 
 let defaultDevice: Device | null = null;
 const opened = new Map<string, Promise<Device>>();
+/** Under which kind a device is to be found in `opened`. */
+const kinds = new WeakMap<Device, string>();
 
 /**
  * The device of a kind, opened once; it becomes the default of `tensor()` and of layers.
@@ -246,6 +248,7 @@ export async function getDevice(options: DeviceOptions = {}): Promise<Device> {
     device.catch(() => opened.delete(key));
   }
   defaultDevice = await device;
+  kinds.set(defaultDevice, key);
   return defaultDevice;
 }
 

@@ -10,7 +10,7 @@ import {
 } from "../../kernels/clip.ts";
 import type { NormKind } from "../../kernels/clip.ts";
 import { zeros } from "../tensor/create.ts";
-import { denseOperand } from "../tensor/launch.ts";
+import { checkDevices, denseOperand } from "../tensor/launch.ts";
 import { noGrad } from "../tensor/tape.ts";
 import { empty, Tensor } from "../tensor/tensor.ts";
 import { concat } from "../tensor/view.ts";
@@ -139,10 +139,8 @@ function checked(action: string, parameters: Iterable<Tensor>): Tensor[] {
     if (!(parameter instanceof Tensor)) {
       throw new TypeError(`Cannot ${action} of ${typeof parameter}: expected tensors`);
     }
-    if (parameter.device !== list[0].device) {
-      throw new TypeError(`Cannot ${action} of parameters on different devices`);
-    }
   }
+  checkDevices(`${action} of`, list);
   return list;
 }
 

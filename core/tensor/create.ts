@@ -5,7 +5,7 @@ import { type Device, deviceOr } from "../backend/device.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { type DType, isFloat, type Shape, sizeOf } from "../../kernels/types.ts";
 import { fullOn } from "./fill.ts";
-import { empty, type NestedArray, type Tensor } from "./tensor.ts";
+import { empty, type Tensor } from "./tensor.ts";
 
 /** How a new tensor is made. */
 export interface TensorOptions {

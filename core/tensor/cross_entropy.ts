@@ -11,7 +11,7 @@ import type { StridedOperand } from "../../kernels/map.ts";
 import { isFloat } from "../../kernels/types.ts";
 import { AutogradError, DTypeError, ShapeError, showShape } from "../errors.ts";
 import { arange } from "./create.ts";
-import { denseOperand, mergeAxes, operandOf, residualOf } from "./launch.ts";
+import { checkDevices, denseOperand, mergeAxes, operandOf, residualOf } from "./launch.ts";
 import { reduceOrFill } from "./map.ts";
 import { contiguousStrides, isDense, memoryOrder } from "./shape.ts";
 import { isGradEnabled, noGrad, record } from "./tape.ts";
@@ -94,9 +94,7 @@ function check(op: string, logits: Tensor, targets: Tensor, options: CrossEntrop
     );
   }
   if (weight?.requiresGrad) throw new AutogradError(fail(op, "its weight cannot have a gradient"));
-  if ([targets, weight ?? targets].some((t) => t.device !== logits.device)) {
-    throw new TypeError(fail(op, "its operands are on different devices"));
-  }
+  checkDevices(`take the ${op} of`, weight ? [logits, targets, weight] : [logits, targets]);
   if (!Number.isInteger(ignoreIndex) || Math.abs(ignoreIndex) >= 2 ** 31) {
     throw new RangeError(fail(op, `expected ignoreIndex to be an i32, found ${ignoreIndex}`));
   }

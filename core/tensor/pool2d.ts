@@ -8,7 +8,14 @@ import {
 } from "../../kernels/avg_pool2d.ts";
 import type { StridedOperand } from "../../kernels/map.ts";
 import { maxGatherKernel, maxPoolKernel, maxScatterKernel } from "../../kernels/max_pool2d.ts";
-import { channelsLast, type PoolShape, type WindowAxis } from "../../kernels/pool2d.ts";
+import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
+import {
+  channelsLast,
+  longestWindow,
+  type PoolShape,
+  type WindowAxis,
+  windowsOver,
+} from "../../kernels/pool2d.ts";
 import { type DType, isFloat, type Kernel } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { type Pair, pairOf } from "./conv2d.ts";
@@ -120,7 +127,7 @@ function strided(t: Tensor): StridedOperand {
 }
 
 /** An axis that is left as it is. */
-function untouched<Axis extends AvgAxis>({ size }: Axis): WindowAxis {
+function untouched({ size }: AvgAxis): WindowAxis {
   return { kind: "window", size, out: size, kernel: 1, stride: 1, padding: 0, dilation: 1 };
 }
 
@@ -131,26 +138,26 @@ function isShort(h: AvgAxis, w: AvgAxis): boolean {
 }
 
 /**
- * Windows that are too large for one thread, as windows of columns and then of rows: sums and
- * maxima are the same, and so is the first largest element.
+ * Pools windows that are too large for one thread along the columns and then along the rows: the
+ * maxima and means are the same, and so is the first of equal maxima.
  *
  * @throws {ShapeError} if even one axis is too long
  */
-function inTwoSteps<Axis extends AvgAxis, Shape extends PoolShape<AvgAxis>>(
+function inTwoSteps<Axis extends AvgAxis>(
   op: string,
   x: Tensor,
-  shape: Shape & PoolShape<Axis>,
-  step: (x: Tensor, shape: Shape) => Tensor,
+  { h, w }: PoolShape<Axis>,
+  step: (x: Tensor, h: Axis | WindowAxis, w: Axis | WindowAxis) => Tensor,
 ): Tensor {
-  const { h, w } = shape;
-  for (const axis of [h, w]) {
-    if (isShort(axis, untouched(axis))) continue;
+  if (!isShort(h, untouched(h)) || !isShort(w, untouched(w))) {
     throw new ShapeError(
-      `Cannot ${op} ${showShape(x.shape)}: expected windows of at most ${LOOP_LIMIT} rows or columns`,
+      `Cannot ${op} ${
+        showShape(x.shape)
+      }: expected windows of at most ${LOOP_LIMIT} rows or columns`,
     );
   }
-  const columns = step(x, { ...shape, h: untouched(h) });
-  return step(columns, { ...shape, w: untouched({ ...w, size: w.out }) });
+  const columns = step(x, untouched(h), w);
+  return step(columns, h, untouched({ ...w, size: w.out }));
 }
 
 /** Launches a kernel into a new channels-last tensor of [batch, channels, rows, columns]. */
@@ -202,17 +209,25 @@ function imagesOf(op: string, like: Tensor, shape: readonly number[], dtype: DTy
  * ```
  */
 export function maxPool2d(x: Tensor, options: MaxPool2dOptions): Tensor {
-  return onImages("max-pool", x, (images) => {
-    const shape = windowsOf("max-pool", images, options);
-    const { batch, channels, h, w } = shape;
-    const full = [batch, channels, h.out, w.out];
-    const tracked = images.requiresGrad && isGradEnabled();
-    const places = tracked ? imagesOf("maxPool2d", images, full, "u32") : null;
-    const kernel = () => maxPoolKernel(shape, strided(images), tracked);
-    const out = launch("maxPool2d", kernel, [images], full, places ? [places] : []);
-    if (places === null) return out;
-    return record("maxPool2d", out, [images], (g) => [scatter(g, places, shape)], [places]);
-  });
+  return onImages(
+    "max-pool",
+    x,
+    (images) => maximum(images, windowsOf("max-pool", images, options)),
+  );
+}
+
+function maximum(x: Tensor, shape: PoolShape<WindowAxis>): Tensor {
+  const { batch, channels, h, w } = shape;
+  if (!isShort(h, w)) {
+    return inTwoSteps("max-pool", x, shape, (t, h, w) => maximum(t, { ...shape, h, w }));
+  }
+  const full = [batch, channels, h.out, w.out];
+  const tracked = x.requiresGrad && isGradEnabled();
+  const places = tracked ? imagesOf("maxPool2d", x, full, "u32") : null;
+  const kernel = () => maxPoolKernel(shape, strided(x), tracked);
+  const out = launch("maxPool2d", kernel, [x], full, places ? [places] : []);
+  if (places === null) return out;
+  return record("maxPool2d", out, [x], (g) => [scatter(g, places, shape)], [places]);
 }
 
 /** Each value goes to the place that its window chose. */
@@ -303,6 +318,9 @@ export function globalAvgPool2d(x: Tensor): Tensor {
 
 function average(x: Tensor, shape: AvgPoolShape): Tensor {
   const { batch, channels, h, w } = shape;
+  if (!isShort(h, w)) {
+    return inTwoSteps("average-pool", x, shape, (t, h, w) => average(t, { ...shape, h, w }));
+  }
   const kernel = () => avgPoolKernel(shape, strided(x));
   const out = launch("avgPool2d", kernel, [x], [batch, channels, h.out, w.out]);
   return record("avgPool2d", out, [x], (g) => [spread(g, shape)]);

@@ -30,7 +30,7 @@ export interface UniformOptions extends RandomOptions {
 
 /** Moments of normal(). */
 export interface NormalOptions extends RandomOptions {
-  /** @default {0} */
+  /** Mean of the numbers. @default {0} */
   readonly mean?: number;
   /** Standard deviation, at least 0. @default {1} */
   readonly std?: number;

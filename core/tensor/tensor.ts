@@ -31,7 +31,6 @@ const abandoned = new FinalizationRegistry<{ storage: Storage }>(({ storage }) =
 export interface Tensor extends TensorMethods {}
 
 /** An n-dimensional array on a device. */
-// deno-lint-ignore no-unsafe-declaration-merging
 export class Tensor implements Disposable {
   /** Sizes of the axes. */
   readonly shape: Shape;

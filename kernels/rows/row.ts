@@ -11,7 +11,9 @@ export type RowKind = "float" | "numeric" | "compare" | "logic" | "select";
 
 /** Bounds of a comparison with the reference: `|got − want| ≤ abs + rel·scale`. */
 export interface Tolerance {
+  /** Part of the scale. */
   readonly rel: number;
+  /** What is allowed at a scale of 0. */
   readonly abs: number;
 }
 
@@ -20,7 +22,9 @@ export type Gradient = (g: Expr, args: readonly Expr[], y: Expr) => readonly (Ex
 
 /** One elementwise op: all that kernels, autograd, tests and docs need to know of it. */
 export interface Row {
+  /** Number of arguments. */
   readonly arity: 1 | 2 | 3;
+  /** How it treats element types. */
   readonly kind: RowKind;
   /** One sentence with the formula. */
   readonly doc: string;
@@ -36,6 +40,7 @@ export interface Row {
   readonly grad: Gradient | string;
   /** Argument lists where it is differentiated numerically; away from kinks and poles. */
   readonly samples: readonly (readonly number[])[];
+  /** How far a device may be from the reference. */
   readonly tolerance: Tolerance;
   /** What `tolerance.rel` is relative to; the size of the result where absent. */
   readonly scale?: (a: number, b: number, c: number) => number;

@@ -272,6 +272,20 @@ Deno.test({
 });
 
 Deno.test({
+  name: "crossEntropy() over more classes than a thread has turns",
+  ignore: gpu === null,
+  fn: async () => {
+    const classes = 70_001;
+    const samples = [sample([3, classes], 1, -5, 5), targetsOf([3], classes, 2, -100)];
+    for (const options of [{}, { labelSmoothing: 0.1 }]) {
+      const { cross } = losses(options, classes, false);
+      const bounds = { rel: 2e-6, abs: 1e-9 };
+      await compareWithReference(gpu!, cross, samples, bounds, JSON.stringify(options));
+    }
+  },
+});
+
+Deno.test({
   name: "crossEntropy() with a workgroup for each row, as on hardware",
   ignore: gpu === null,
   fn: async () => {

@@ -1,7 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Device, linear, type Tensor, tensor } from "../../core/mod.ts";
 import {
-  assertClose,
   compareWithReference,
   gpu,
   gradcheck,

@@ -252,6 +252,36 @@ Deno.test({
   },
 });
 
+for (const device of devices) {
+  Deno.test(`pooling of windows with more places than a thread may visit (${device.kind})`, async () => {
+    const size = 260;
+    const data = randomValues(size * size, 8);
+    // Equal largest values in two rows and columns: the first in row-major order counts.
+    for (const at of [7 * size + 9, 7 * size + 200, 90 * size + 3]) data[at] = 5;
+    const x = tensor(data, { device, shape: [1, 1, size, size], requiresGrad: true });
+    const most = maxPool2d(x, { kernelSize: size });
+    assertEquals(await most.item(), 5);
+    most.sum().backward();
+    const winners = Array.from(await x.grad!.data()).flatMap((g, i) => g === 0 ? [] : [[i, g]]);
+    assertEquals(winners, [[7 * size + 9, 1]]);
+    const mean = data.reduce((a, b) => a + b, 0) / data.length;
+    for (const pool of [() => adaptiveAvgPool2d(x, 1), () => avgPool2d(x, { kernelSize: size })]) {
+      x.grad = null;
+      const y = pool();
+      assertClose([await y.item()], [mean], { rel: 0, abs: 1e-6 });
+      y.sum().backward();
+      assertClose(await x.grad!.data(), data.map(() => 1 / data.length), { rel: 2e-6, abs: 0 });
+    }
+    const dot = tensor([[[[2]]]], { device, requiresGrad: true });
+    const spread = adaptiveAvgPool2d(dot, size);
+    assertEquals(new Set(await spread.data()), new Set([2]));
+    spread.sum().backward();
+    assertEquals(await dot.grad!.item(), size * size);
+    const long = tensor(new Float64Array(40_000), { device, shape: [1, 1, 1, 40_000] });
+    assertThrows(() => avgPool2d(long, { kernelSize: [1, 40_000] }), RangeError, "at most 32768");
+  });
+}
+
 Deno.test("maxPool2d() is one dispatch, and one more backward", () => {
   const count = (device: Device, fn: () => void) => {
     const before = device.work().dispatches;
@@ -273,7 +303,7 @@ Deno.test("pooling refuses what has no meaning", () => {
   const x = tensor(new Float64Array(16), { device: reference, shape: [1, 1, 4, 4] });
   const fails = (options: MaxPool2dOptions, message: string) =>
     assertThrows(() => maxPool2d(x, options), RangeError, message);
-  fails({ kernelSize: 0 }, "kernelSize 0: expected an integer of at least 1");
+  fails({ kernelSize: 0 }, "kernelSize 0: expected integers of at least 1");
   fails({ kernelSize: 2, stride: [1, 0] }, "stride [1,0]");
   fails({ kernelSize: 2, padding: -1 }, "padding -1");
   fails({ kernelSize: 3, padding: 2 }, "at most half of the kernel");

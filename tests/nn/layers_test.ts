@@ -184,6 +184,7 @@ const empties: [(device: typeof reference) => nn.TensorModule, number[], number[
   [() => new nn.Flatten(), [0, 2, 3], [0, 6]],
   [() => new nn.Unflatten(1, [2, -1]), [0, 6], [0, 2, 3]],
   [() => new nn.ReLU(), [0], [0]],
+  [(device) => new nn.PReLU(2, { device }), [0, 2, 3], [0, 2, 3]],
   [() => new nn.Softmax({ dim: 1 }), [0, 3], [0, 3]],
 ];
 
@@ -205,6 +206,21 @@ for (const on of gpu === null ? [reference] : [reference, gpu]) {
     }
   });
 }
+
+Deno.test("layers give halves for halves, with the values of f32", async () => {
+  for (const [make, shape, output] of empties.filter(([, input]) => input[0] === 0)) {
+    const layer = make(reference).eval();
+    const name = layer.constructor.name;
+    const input = shape.with(0, 3);
+    const values = randomValues(input.reduce((a, b) => a * b), 5);
+    const half = tensor(values, { shape: input, device, dtype: "f16" });
+    const y = layer.forward(half);
+    assertEquals([y.dtype, ...y.shape], ["f16", ...output.with(0, 3)], name);
+    assertClose(await y.data(), await layer.forward(half.to("f32")).data(), 1e-3, name);
+    if (name !== "BatchNorm2d") continue;
+    assertEquals(layer.train().forward(half).dtype, "f16", name);
+  }
+});
 
 Deno.test("a step of a model frees all that it made", async () => {
   const on = gpu ?? reference;

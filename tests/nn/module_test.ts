@@ -205,7 +205,8 @@ Deno.test("loadStateDict() lists every wrong key at once, and changes nothing", 
     error.message,
     "Cannot load the state dict into Net: expected its 10 keys with their shapes, found " +
       "2 missing: blocks.0.scale, heads.main.bias; 2 unexpected: extra, blocks.2.scale; " +
-      "2 misshapen: blocks.1.scale (expected [1], found [3]), heads.main.weight (expected [1, 2], found [2, 1])",
+      "2 misshapen: blocks.1.scale (expected [1], found [3]), " +
+      "heads.main.weight (expected [1, 2], found [2, 1])",
   );
   assertEquals(error.missing, ["blocks.0.scale", "heads.main.bias"]);
   assertEquals(error.unexpected, ["extra", "blocks.2.scale"]);
