@@ -41,6 +41,8 @@ export interface MapParams {
   readonly inputs: readonly StridedOperand[];
   readonly output: StridedOperand;
   readonly scalars: readonly ScalarType[];
+  /** Whether input 0 of the formula is what the output holds, and `inputs` begin with input 1. @default {false} */
+  readonly inPlace?: boolean;
 }
 
 /** Text that identifies an operand. */
@@ -50,10 +52,10 @@ export function operandKey(o: StridedOperand): string {
 
 /** The elementwise kernel of these parameters. */
 export function mapKernel(params: MapParams): Kernel {
-  const { expr, shape, inputs, output, scalars } = params;
-  const key = `map|${expr.key}|${shape}|${inputs.map(operandKey).join(";")}|${
-    operandKey(output)
-  }|${scalars}`;
+  const { expr, shape, inputs, output, scalars, inPlace = false } = params;
+  const key = `map|${inPlace ? "in place|" : ""}${expr.key}|${shape}|${
+    inputs.map(operandKey).join(";")
+  }|${operandKey(output)}|${scalars}`;
   return intern(key, () => ({
     op: "map",
     key,
@@ -66,6 +68,12 @@ export function mapKernel(params: MapParams): Kernel {
   }));
 }
 
+/** What the inputs of the formula are read from: names of bindings and how the elements lie there. */
+function sources({ inputs, output, inPlace }: MapParams): [string, StridedOperand][] {
+  const bound = inputs.map((o, n): [string, StridedOperand] => [`x${n}`, o]);
+  return inPlace ? [["y", output], ...bound] : bound;
+}
+
 /** Whether four neighbours along the last axis lie in one aligned vec4. */
 function vectorised(o: StridedOperand): boolean {
   const last = o.strides.length - 1;
@@ -73,10 +81,9 @@ function vectorised(o: StridedOperand): boolean {
     o.strides.every((s, d) => d === last || s % 4 === 0);
 }
 
-function mapProgram(
-  { expr, shape, inputs, output, scalars }: MapParams,
-  traits: DeviceTraits,
-): WgslProgram {
+function mapProgram(params: MapParams, traits: DeviceTraits): WgslProgram {
+  const { expr, shape, inputs, output, scalars } = params;
+  const read = sources(params);
   const count = sizeOf(shape);
   const last = shape.length - 1;
   const wide = last >= 0 && shape[last] % 4 === 0 && vectorised(output);
@@ -88,15 +95,16 @@ function mapProgram(
     width: wide && vectorised(o) ? 4 : 1,
   }));
   const target: Binding = { name: "y", dtype: output.dtype, width };
-  const lines = [coordinates("i", steps, "c"), ...inputs.map((o, n) => load(o, n, wide))];
-  const perLane = inputs.map((o, n) => laneNames(o, n, wide));
+  const loads = read.map(([name, o], n) => load(name, o, n, wide));
+  const lines = [coordinates("i", steps, "c"), ...loads];
+  const perLane = read.map(([, o], n) => laneNames(o, n, wide));
   const calls = Array.from(
     { length: width },
     (_, lane) => stored(output.dtype, `f(${perLane.map((names) => names[lane]).join(", ")})`),
   );
   const value = wide ? `vec4(${calls.join(", ")})` : calls[0];
   lines.push(`  y[${addressOf(output, wide, true)}] = ${value};`);
-  const text = exprFunction("f", expr, inputs.map((i) => i.dtype)) + "\n" +
+  const text = exprFunction("f", expr, read.map(([, o]) => o.dtype)) + "\n" +
     perThread(count / width, lines.join("\n"));
   return {
     code: shader(bindings, [target], scalars, text),
@@ -112,13 +120,15 @@ function addressOf(o: StridedOperand, wide: boolean, vector: boolean): string {
   return address("c", o.strides.map((s, d) => d === last ? s * 4 : s), o.offset);
 }
 
-function load(o: StridedOperand, n: number, wide: boolean): string {
+function load(name: string, o: StridedOperand, n: number, wide: boolean): string {
   const vector = wide && vectorised(o);
   const stride = o.strides.at(-1) ?? 0;
-  if (!wide || vector || stride === 0) return `  let v${n} = x${n}[${addressOf(o, wide, vector)}];`;
+  if (!wide || vector || stride === 0) {
+    return `  let v${n} = ${name}[${addressOf(o, wide, vector)}];`;
+  }
   const base = `  let p${n} = ${addressOf(o, wide, false)};`;
   const lanes = [0, 1, 2, 3].map((lane) =>
-    `  let v${n}_${lane} = x${n}[p${n} + ${u32(lane * stride)}];`
+    `  let v${n}_${lane} = ${name}[p${n} + ${u32(lane * stride)}];`
   );
   return [base, ...lanes].join("\n");
 }
@@ -134,12 +144,15 @@ function laneNames(o: StridedOperand, n: number, wide: boolean): string[] {
 }
 
 function mapReference(
-  { expr, shape, inputs, output }: MapParams,
-  ins: readonly Float64Array[],
+  params: MapParams,
+  bound: readonly Float64Array[],
   out: Float64Array,
   scalars: readonly number[],
 ): void {
-  const types = inputs.map((i) => i.dtype);
+  const { expr, shape, output } = params;
+  const ins = params.inPlace ? [out, ...bound] : bound;
+  const inputs = sources(params).map(([, o]) => o);
+  const types = inputs.map((o) => o.dtype);
   const f = evaluator(expr, types);
   const type = dtypeOf(expr, types);
   const from = inputs.map((o) => addressesOf(shape, o.strides, o.offset));

@@ -11,8 +11,9 @@ import {
   type Tensor,
   zeros,
 } from "../core/mod.ts";
+import { updateInto } from "../core/tensor/in_place.ts";
 import { map } from "../core/tensor/map.ts";
-import { apply, constant, type Expr, input } from "../kernels/expr.ts";
+import { apply, constant, type Expr, input, scalar } from "../kernels/expr.ts";
 import { checkChannels, checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
 
@@ -137,12 +138,17 @@ export abstract class BatchNorm extends Module {
     const { running_mean, running_var, num_batches_tracked } = this;
     if (running_mean === null || running_var === null || num_batches_tracked === null) return;
     using _ = noGrad();
-    num_batches_tracked.copy_(num_batches_tracked.add(1));
-    const share = this.momentum ?? num_batches_tracked.reciprocal();
-    const unbiased = variance.mul(count / (count - 1));
-    const shape = [this.numFeatures];
-    running_mean.copy_(running_mean.lerp(mean.reshape(shape), share));
-    running_var.copy_(running_var.lerp(unbiased.reshape(shape), share));
+    updateInto("count", num_batches_tracked, apply("add", input(0), constant(1, "i32")), []);
+    // A momentum of null gives the plain average: each batch weighs one over their number.
+    const share = this.momentum === null ? apply("reciprocal", input(2)) : scalar(0, "f32");
+    const counts = this.momentum === null ? [num_batches_tracked] : [];
+    const move = (running: Tensor, batch: Tensor, factor: number) => {
+      const expr = apply("lerp", input(0), apply("mul", input(1), scalar(1, "f32")), share);
+      const scalars = { values: [this.momentum ?? 0, factor], types: ["f32", "f32"] as const };
+      updateInto("track", running, expr, [batch.reshape([this.numFeatures]), ...counts], scalars);
+    };
+    move(running_mean, mean, 1);
+    move(running_var, variance, count / (count - 1));
   }
 
   #perChannel(t: Tensor | null, x: Tensor): Tensor | null {

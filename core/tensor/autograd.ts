@@ -6,7 +6,7 @@
 
 import { AutogradError, showShape } from "../errors.ts";
 import type { StepScope } from "../backend/device.ts";
-import { accumulate, fullLike } from "./in_place.ts";
+import { accumulate, copyInto, fullLike } from "./in_place.ts";
 import { setGradEnabled, type TapeNode } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -204,6 +204,8 @@ function rootGradient(root: Tensor, gradient: Tensor | undefined): Tensor {
 function deposit(leaf: Tensor, gradient: Tensor, createGraph: boolean): void {
   const slot = leaf.gradSlot;
   if (slot !== null && !createGraph) {
+    // A gradient that somebody set by hand counts like one that backward left.
+    if (leaf.grad !== null && leaf.grad !== slot) copyInto(slot, leaf.grad.detach());
     accumulate(slot, gradient, leaf.grad === null);
     leaf.grad = slot;
   } else {

@@ -1,9 +1,10 @@
 /** Changes of tensors in place; refused for tensors that autograd needs. */
 
-import { apply, input, scalar } from "../../kernels/expr.ts";
+import { apply, cast, dtypeOf, type Expr, input, scalar } from "../../kernels/expr.ts";
+import { isFloat } from "../../kernels/types.ts";
 import { AutogradError, ShapeError, showShape } from "../errors.ts";
 import { fillFormula, fullOn } from "./fill.ts";
-import { checkDevices, launchMap, launchMapInto, noScalars } from "./launch.ts";
+import { checkDevices, launchMap, launchMapInto, noScalars, type Scalars } from "./launch.ts";
 import { broadcastShapes } from "./shape.ts";
 import { isGradEnabled } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -38,21 +39,12 @@ export function copyInto(target: Tensor, source: Tensor): Tensor {
       }`,
     );
   }
-  // One buffer cannot be read and written in one dispatch.
   const shared = source.storage === target.storage;
-  const from = shared
-    ? launchMap("copy", input(0), [source], source.dtype, noScalars, source.device)
-    : source;
-  launchMapInto(convert(from, target), [from], target, noScalars);
+  const from = shared ? copyOf(source) : source;
+  const same = from.dtype === target.dtype || (isFloat(from.dtype) && isFloat(target.dtype));
+  launchMapInto(same ? input(0) : cast(input(0), target.dtype), [from], target, noScalars);
   if (shared) from.dispose();
   return target;
-}
-
-function convert(from: Tensor, to: Tensor): ReturnType<typeof input> {
-  const value = input(0);
-  const same = from.dtype === to.dtype || (from.dtype === "f32" && to.dtype === "f16") ||
-    (from.dtype === "f16" && to.dtype === "f32");
-  return same ? value : { kind: "cast", to: to.dtype, args: [value], key: `${to.dtype}(i0)` };
 }
 
 /** Sets every element to a number. @throws {AutogradError} as copyInto() */
@@ -63,16 +55,56 @@ export function fillInto(target: Tensor, value: number): Tensor {
   return target;
 }
 
-/** Sets every element to `target + value · scale`. @throws {AutogradError} as copyInto() */
-export function addInto(target: Tensor, value: Tensor, scale = 1): Tensor {
-  checkInPlace("add to", target);
-  checkDevices("add", [target, value]);
-  const sum = apply("add", input(0), apply("mul", input(1), scalar(0, "f32")));
-  const scalars = { values: [scale], types: ["f32"] as const };
-  const next = launchMap("add", sum, [target, value], target.dtype, scalars, target.device);
-  copyInto(target, next);
-  next.dispose();
+/**
+ * Sets every element to a formula of what it holds (input 0) and of other tensors (inputs from 1 on), in one kernel.
+ *
+ * @param op name for messages
+ * @throws {AutogradError} if the target requires a gradient while ops are recorded
+ * @throws {ShapeError} if the others do not broadcast to the target's shape
+ */
+export function updateInto(
+  op: string,
+  target: Tensor,
+  expr: Expr,
+  others: readonly Tensor[],
+  scalars: Scalars = noScalars,
+): Tensor {
+  checkInPlace(op, target);
+  checkDevices(op, [target, ...others]);
+  const shapes = [target.shape, ...others.map((t) => t.shape)];
+  if (String(broadcastShapes(op, shapes)) !== String(target.shape)) {
+    throw new ShapeError(
+      `Cannot ${op} a tensor of shape ${showShape(target.shape)} in place with ${
+        others.map((t) => showShape(t.shape)).join(" and ")
+      }: expected shapes that broadcast to it`,
+    );
+  }
+  const sources = others.map((t) => t.storage === target.storage ? copyOf(t) : t);
+  launchMapInto(expr, sources, target, scalars, true);
+  sources.forEach((t, i) => t !== others[i] && t.dispose());
   return target;
+}
+
+/** The values in memory of their own: one buffer cannot be read and written in one dispatch. */
+function copyOf(t: Tensor): Tensor {
+  return launchMap("copy", input(0), [t], t.dtype, noScalars, t.device);
+}
+
+const sum = apply("add", input(0), input(1));
+const scaledSum = apply("add", input(0), apply("mul", input(1), scalar(0, "f32")));
+
+/** Sets every element to `target + value · scale`. @throws {AutogradError} as updateInto() */
+export function addInto(target: Tensor, value: Tensor, scale = 1): Tensor {
+  const scaled = scale !== 1;
+  const scalars = scaled ? { values: [scale], types: ["f32"] as const } : noScalars;
+  const expr = scaled ? scaledSum : sum;
+  return updateInto("add to", target, narrowed(expr, target, [value]), [value], scalars);
+}
+
+/** The formula with its result converted to the target's dtype where that is an integer or bool. */
+function narrowed(expr: Expr, target: Tensor, others: readonly Tensor[]): Expr {
+  const type = dtypeOf(expr, [target.dtype, ...others.map((t) => t.dtype)]);
+  return type === target.dtype || isFloat(target.dtype) ? expr : cast(expr, target.dtype);
 }
 
 /** Writes a gradient into its place, or adds it to what is there. */

@@ -8,6 +8,7 @@ import { reduceKernel, type ReduceOp } from "../../kernels/reduce.ts";
 import {
   type DType,
   type Kernel,
+  type Layout,
   type Operand,
   type ScalarType,
   type Shape,
@@ -162,7 +163,7 @@ function planMap(
 ): MapPlan {
   const shape = [...options.shape ?? broadcastShapes(op, inputs.map((t) => t.shape))];
   const strides = options.rowMajor ? contiguousStrides(shape) : outputStrides(shape, inputs);
-  const kernel = mapKernelOf(expr, inputs, shape, scalars, dtype, strides, 0);
+  const kernel = mapKernelOf(expr, inputs, { shape, strides, dtype, offset: 0 }, scalars, false);
   return { kernel, shape, strides };
 }
 
@@ -182,14 +183,17 @@ function outputStrides(shape: Shape, inputs: readonly Tensor[]): number[] {
   return strides;
 }
 
+/** Where a formula writes: a view of a range that is bound from its first element less `offset`. */
+interface Target extends Layout {
+  readonly dtype: DType;
+}
+
 function mapKernelOf(
   expr: Expr,
   inputs: readonly Tensor[],
-  shape: Shape,
+  { shape, strides, dtype, offset }: Target,
   scalars: Scalars,
-  dtype: DType,
-  strides: readonly number[],
-  offset: number,
+  inPlace: boolean,
 ): Kernel {
   const order = memoryOrder(shape, strides);
   const pick = (values: readonly number[]) => order.map((d) => values[d]);
@@ -202,6 +206,7 @@ function mapKernelOf(
     inputs: ins.map((s, n) => operand(inputs[n], s)),
     output: { dtype, strides: out, offset },
     scalars: scalars.types,
+    inPlace,
   });
 }
 
@@ -209,16 +214,22 @@ function operand(t: Tensor, strides: readonly number[]): StridedOperand {
   return { dtype: t.dtype, strides, offset: rangeOf(t).residual };
 }
 
-/** Launches a formula over tensors into the elements of an existing one. The inputs must lie in other buffers. */
+/**
+ * Launches a formula over tensors into the elements of an existing one. The inputs must lie in other buffers.
+ *
+ * @param inPlace whether input 0 of the formula is what the elements hold, and `inputs` begin with input 1
+ */
 export function launchMapInto(
   expr: Expr,
   inputs: readonly Tensor[],
   out: Tensor,
   scalars: Scalars,
+  inPlace = false,
 ): void {
   if (out.size === 0) return;
-  const residual = rangeOf(out).residual;
-  const kernel = mapKernelOf(expr, inputs, out.shape, scalars, out.dtype, out.strides, residual);
+  const { shape, strides, dtype } = out;
+  const target = { shape, strides, dtype, offset: residualOf(out) };
+  const kernel = mapKernelOf(expr, inputs, target, scalars, inPlace);
   out.storage.version++;
   out.device.record({
     kernel,
