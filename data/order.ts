@@ -3,7 +3,7 @@
  * any order.
  */
 
-import { Key, threefry2x32 } from "../core/tensor/random.ts";
+import { Key, shuffled, threefry2x32 } from "../core/tensor/random.ts";
 import { checkCount } from "./checks.ts";
 
 /** Random numbers of one position of one purpose, drawn one after the other. */
@@ -64,15 +64,8 @@ export function permutation(
 ): Uint32Array<ArrayBuffer> {
   checkCount("make a permutation", "count", count, 0, 2 ** 32 - 1);
   checkCount("make a permutation", "seed", seed, 0);
-  const stream = new KeyedStream(new Key(seed).fold(purpose), position);
-  const indices = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let last = count - 1; last > 0; last--) {
-    const other = Math.floor(stream.uniform() * (last + 1));
-    const moved = indices[last];
-    indices[last] = indices[other];
-    indices[other] = moved;
-  }
-  return indices;
+  checkCount("make a permutation", "position", position, 0, 2 ** 32 - 1);
+  return shuffled(count, new Key(seed).fold(purpose), position);
 }
 
 /**

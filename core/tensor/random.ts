@@ -84,6 +84,22 @@ function hashText(text: string): [number, number] {
   return [a >>> 0, b >>> 0];
 }
 
+/**
+ * The numbers 0 to `count - 1` in random order, by Fisher and Yates' shuffle: one keyed number for each exchange.
+ *
+ * @param position which order of the key, from 0 to 2^32 - 1
+ */
+export function shuffled(count: number, key: Key, position = 0): Uint32Array<ArrayBuffer> {
+  const indices = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let last = count - 1, draw = 0; last > 0; last--, draw++) {
+    const [high, low] = threefry2x32(key.k0, key.k1, draw, position);
+    const share = ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
+    const other = Math.floor(share * (last + 1));
+    [indices[last], indices[other]] = [indices[other], indices[last]];
+  }
+  return indices;
+}
+
 let current = { key: new Key(0), drawn: 0 };
 
 /** Restarts the default stream, from which layers without a key of their own are initialised. */

@@ -10,7 +10,7 @@ import { type Device, deviceOr } from "../backend/device.ts";
 import { DTypeError } from "../errors.ts";
 import { checkShape, tensor, type TensorOptions } from "./create.ts";
 import { denseOperand } from "./launch.ts";
-import { Key, nextKey, threefry2x32 } from "./random.ts";
+import { Key, nextKey, shuffled } from "./random.ts";
 import { noGrad } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
@@ -318,12 +318,5 @@ export function permutation(n: number, options: DrawOptions = {}): Tensor {
     );
   }
   const { key = nextKey(), device } = options;
-  const indices = Int32Array.from({ length: n }, (_, i) => i);
-  for (let last = n - 1, turn = 0; last > 0; last--, turn++) {
-    const [high, low] = threefry2x32(key.k0, key.k1, turn, 0);
-    const share = ((high >>> 5) * 2 ** 26 + (low >>> 6)) / 2 ** 53;
-    const other = Math.floor(share * (last + 1));
-    [indices[last], indices[other]] = [indices[other], indices[last]];
-  }
-  return tensor(indices, { device });
+  return tensor(Int32Array.from(shuffled(n, key)), { device });
 }
