@@ -91,6 +91,7 @@ export async function evaluate(
   fn: TensorFunction,
   samples: readonly Sample[],
 ): Promise<Outcome> {
+  using _ = device.scope();
   const inputs = samples.map((s) => place(device, s));
   const output = fn(...inputs);
   if (output.requiresGrad) {
@@ -174,6 +175,8 @@ async function project(
   { step = 1e-4, tolerance = 1e-6 }: GradcheckOptions,
 ): Promise<void> {
   for (const seed of [1, 2, 3]) {
+    // Finalizers never run between microtasks, and tests on the reference wait for nothing else.
+    using _ = reference.scope();
     const inputs = samples.map((s) => place(reference, s));
     const wanted = inputs.filter((t) => t.requiresGrad);
     const output = fn(...inputs);

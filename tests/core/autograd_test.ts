@@ -187,10 +187,13 @@ Deno.test("backward() allows changes of values that no gradient reads", async ()
   const data = tensor([[1, 1]], { device: reference });
   const y = x.add(bias).sub(bias).mul(3).sum();
   const z = data.matmul(x).sum();
+  // The gradient of x reads the frozen factor alone.
+  const frozen = tensor([10, 20], { device: reference });
+  const scaled = x.mul(frozen).sum();
   bias.fill_(100);
   noGrad(() => x.fill_(7));
-  y.add(z).backward();
-  assertEquals(await x.grad!.array(), [[4, 4], [4, 4]]);
+  y.add(z).add(scaled).backward();
+  assertEquals(await x.grad!.array(), [[14, 24], [14, 24]]);
 });
 
 Deno.test("in-place changes of tensors that require a gradient are refused while recording", () => {

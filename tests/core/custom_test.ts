@@ -91,6 +91,9 @@ Deno.test("customFunction() may give an input back, and gradients for some input
     assertEquals([y === x, y.isLeaf, x.isLeaf], [false, false, true]);
     y.mul(3).sum().backward();
     assertEquals([await x.grad!.array(), other.grad], [[-3, -3], null]);
+    // Also an input that requires no gradient must not become part of the tape.
+    const fixed = tensor([1, 2], { device });
+    assertEquals([reversed(fixed, other).requiresGrad, fixed.requiresGrad], [true, false]);
     // The gradient handed on as it came belongs to the input alone.
     const same = customFunction("same", (x) => x, (g) => [g]);
     const g = tensor([5, 6], { device });

@@ -190,8 +190,8 @@ for (const device of devices) {
       [i32.gt(0), "bool", [1, 0]],
       [i32.eq(f32), "bool", [0, 0]],
       [f32.lt(bool), "bool", [0, 1]],
-      // -7 and 2³² − 1 meet in i32, where the second is -1.
-      [i32.lt(u32), "bool", [0, 1]],
+      // 7 and 2³² − 1 meet in i32, where the second is -1.
+      [i32.abs().gt(u32), "bool", [1, 1]],
       [i32.logicalAnd(f32), "bool", [1, 1]],
       [bool.logicalNot(), "bool", [0, 1]],
       [bool.where(i32, f32), "f32", [7, -1]],
@@ -253,7 +253,7 @@ Deno.test({
     assertThrows(() => a.add(b), TypeError, text);
     assertThrows(() => b.gt(0).where(b, a), TypeError, "found reference and webgpu");
     assertThrows(() => a.copy_(b), TypeError, "Cannot copy tensors of different devices");
-    assertThrows(() => a.add_(b), TypeError, "Cannot add tensors of different devices");
+    assertThrows(() => a.add_(b), TypeError, "tensors of different devices");
   },
 });
 

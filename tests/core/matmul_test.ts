@@ -1,13 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Device, linear, type Tensor, tensor } from "../../core/mod.ts";
-import {
-  compareWithReference,
-  gpu,
-  gradcheck,
-  randomValues,
-  reference,
-  sample,
-} from "../util.ts";
+import { compareWithReference, gpu, gradcheck, randomValues, reference, sample } from "../util.ts";
 import { devices, hardwareKernels } from "./devices.ts";
 import { indices, laidOut, layoutNames, listOf, type Plain, plainOf } from "./plain.ts";
 
@@ -237,11 +230,10 @@ Deno.test({
     for (const device of variants) {
       const x = tensor(a, { device, shape: [count, 1, 2] });
       const y = tensor(a, { device, shape: [count, 2, 1] });
-      const want = Float64Array.from(
-        { length: count },
-        (_, i) => a[2 * i] ** 2 + a[2 * i + 1] ** 2,
-      );
-      assertEquals(await x.matmul(y).data(), Float32Array.from(want));
+      const got = await x.matmul(y).data();
+      let wrong = 0;
+      got.forEach((v, i) => wrong += Number(v !== a[2 * i] ** 2 + a[2 * i + 1] ** 2));
+      assertEquals([got.length, wrong], [count, 0]);
     }
   },
 });

@@ -97,6 +97,16 @@ for (const device of devices) {
     assertEquals(device.memory().liveBuffers, before);
   });
 
+  Deno.test(`data() leaves the tensor its memory, ${device.kind}`, async () => {
+    const x = tensor([1, 2, 3], { device });
+    const before = device.memory().liveBuffers;
+    for (let i = 0; i < 3; i++) assertEquals(Array.from(await x.data()), [1, 2, 3]);
+    assertEquals(device.memory().liveBuffers, before);
+    const others = Array.from({ length: 3 }, () => tensor([7, 8, 9], { device }));
+    assertEquals(await x.array(), [1, 2, 3]);
+    others.forEach((t) => t.dispose());
+  });
+
   Deno.test(`data() gives what the tensor held when it was called, ${device.kind}`, async () => {
     const x = tensor([1, 2, 3], { device });
     const first = x.data();
