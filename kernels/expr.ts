@@ -27,31 +27,44 @@ export type Expr =
     readonly key: string;
   };
 
-const inputs: Expr[] = [];
+// Equal formulas are one object, so that caches can go by identity.
+const formulas = new Map<string, Expr>();
+
+function unique(key: string, make: (key: string) => Expr): Expr {
+  let known = formulas.get(key);
+  if (known === undefined) {
+    known = make(key);
+    formulas.set(key, known);
+  }
+  return known;
+}
 
 /** The value of the n-th input. */
 export function input(index: number): Expr {
-  return inputs[index] ??= { kind: "input", index, key: `i${index}` };
+  return unique(`i${index}`, (key) => ({ kind: "input", index, key }));
 }
 
 /** The n-th run-time scalar. */
 export function scalar(index: number, type: ScalarType): Expr {
-  return { kind: "scalar", index, type, key: `s${index}${type}` };
+  return unique(`s${index}${type}`, (key) => ({ kind: "scalar", index, type, key }));
 }
 
 /** A number that is part of the formula. */
 export function constant(value: number, type: DType = "f32"): Expr {
-  return { kind: "const", value, type, key: `${value}${type}` };
+  const text = Object.is(value, -0) ? "-0" : String(value);
+  return unique(`${text}${type}`, (key) => ({ kind: "const", value, type, key }));
 }
 
 /** The value converted to another element type. */
 export function cast(value: Expr, to: DType): Expr {
-  return { kind: "cast", to, args: [value], key: `${to}(${value.key})` };
+  return unique(`${to}(${value.key})`, (key) => ({ kind: "cast", to, args: [value], key }));
 }
 
 /** A row of the table applied to formulas. */
 export function apply(op: string, ...args: Expr[]): Expr {
-  return { kind: "op", op, args, key: `${op}(${args.map((a) => a.key).join(",")})` };
+  let text = `${op}(${args[0].key}`;
+  for (let i = 1; i < args.length; i++) text += `,${args[i].key}`;
+  return unique(`${text})`, (key) => ({ kind: "op", op, args, key }));
 }
 
 /** The row of this name. */

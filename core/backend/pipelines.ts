@@ -11,7 +11,15 @@ export interface PipelineEntry {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
   readonly groups: readonly [number, number, number];
-  readonly bound: Map<string, GPUBindGroup>;
+  readonly bound: BoundTree;
+}
+
+/** Bind groups by the places of their operands, one level for each operand. */
+type BoundTree = Map<number, BoundTree | GPUBindGroup>;
+
+/** A number for a place: 2^22 buffers of 2^31 elements fit into the exact integers. */
+function placeOf(operand: { readonly buffer: PoolBuffer; readonly offset: number }): number {
+  return operand.buffer.id * 2 ** 31 + operand.offset;
 }
 
 const MAX_BIND_GROUPS = 16384;
@@ -70,17 +78,26 @@ export class Pipelines {
 
   /** The bind group of a call; the scalars are bound with a dynamic offset. */
   bindGroup(entry: PipelineEntry, call: KernelCall<PoolBuffer>): GPUBindGroup {
-    let key = "";
-    for (const o of call.inputs) key += `${o.buffer.id},${o.offset},${o.size};`;
-    for (const o of call.outputs) key += `${o.buffer.id},${o.offset},${o.size};`;
-    let group = entry.bound.get(key);
-    if (group === undefined) {
-      if (this.#alive >= MAX_BIND_GROUPS) this.forgetBindGroups();
-      group = this.#bind(entry, call);
-      entry.bound.set(key, group);
-      this.#alive++;
-      this.#made++;
+    // Sizes follow from the kernel, so the places of the operands say it all.
+    const operands = [...call.inputs, ...call.outputs];
+    const last = placeOf(operands.pop()!);
+    let level = entry.bound;
+    for (const operand of operands) {
+      const place = placeOf(operand);
+      let next = level.get(place) as BoundTree | undefined;
+      if (next === undefined) level.set(place, next = new Map());
+      level = next;
     }
+    const known = level.get(last) as GPUBindGroup | undefined;
+    if (known !== undefined) return known;
+    if (this.#alive >= MAX_BIND_GROUPS) {
+      this.forgetBindGroups();
+      return this.bindGroup(entry, call);
+    }
+    const group = this.#bind(entry, call);
+    level.set(last, group);
+    this.#alive++;
+    this.#made++;
     return group;
   }
 

@@ -1,7 +1,7 @@
 /** From tensors to kernel calls: broadcasting, memory order, merging of axes, and a cache of the outcome. */
 
 import type { Device } from "../backend/device.ts";
-import type { Expr } from "../../kernels/expr.ts";
+import { type Expr, input } from "../../kernels/expr.ts";
 import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
 import { mapKernel, type StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceOp } from "../../kernels/reduce.ts";
@@ -85,8 +85,20 @@ export function isAligned(t: Tensor): boolean {
   return t.offset % alignment(t.dtype) === 0;
 }
 
+// Results of one plan share their arrays of sizes and strides, so texts of arrays are found again by identity.
+const arrayTexts = new WeakMap<readonly number[], string>();
+
+function textOf(values: readonly number[]): string {
+  let text = arrayTexts.get(values);
+  if (text === undefined) {
+    text = values.join();
+    arrayTexts.set(values, text);
+  }
+  return text;
+}
+
 function layoutKey(t: Tensor): string {
-  return `${t.dtype}:${t.shape}:${t.strides}:${rangeOf(t).residual}`;
+  return `${t.dtype}:${textOf(t.shape)}:${textOf(t.strides)}:${rangeOf(t).residual}`;
 }
 
 /** Axes that all operands step through alike are merged into one; axes of size 1 vanish. */
@@ -118,7 +130,23 @@ interface MapPlan {
   readonly strides: number[];
 }
 
-const mapPlans = new Map<string, MapPlan>();
+/** What was worked out for a formula, by the layouts of its operands. */
+class PlanCache<P> {
+  readonly #plans = new Map<Expr, Map<string, P>>();
+
+  /** The plan for these operands, made once. */
+  get(expr: Expr, options: string, operands: readonly Tensor[], make: () => P): P {
+    let key = options;
+    for (const t of operands) key += `|${layoutKey(t)}`;
+    let ofExpr = this.#plans.get(expr);
+    if (ofExpr === undefined) this.#plans.set(expr, ofExpr = new Map());
+    let plan = ofExpr.get(key);
+    if (plan === undefined) ofExpr.set(key, plan = make());
+    return plan;
+  }
+}
+
+const mapPlans = new PlanCache<MapPlan>();
 
 /**
  * Launches a formula over tensors into a new tensor, which takes the memory order of its first full-size input.
@@ -134,13 +162,9 @@ export function launchMap(
   device: Device,
   options: { readonly shape?: Shape; readonly rowMajor?: boolean } = {},
 ): Tensor {
-  let key = `${expr.key}|${dtype}|${scalars.types}|${options.shape}|${options.rowMajor}`;
-  for (const t of inputs) key += `|${layoutKey(t)}`;
-  let plan = mapPlans.get(key);
-  if (plan === undefined) {
-    plan = planMap(op, expr, inputs, dtype, scalars, options);
-    mapPlans.set(key, plan);
-  }
+  const wanted = `${dtype}|${scalars.types}|${options.shape}|${options.rowMajor}`;
+  const make = () => planMap(op, expr, inputs, dtype, scalars, options);
+  const plan = mapPlans.get(expr, wanted, inputs, make);
   const out = empty(device, plan.shape, dtype, op, plan.strides);
   if (out.size > 0) {
     device.record({
@@ -214,6 +238,8 @@ function operand(t: Tensor, strides: readonly number[]): StridedOperand {
   return { dtype: t.dtype, strides, offset: rangeOf(t).residual };
 }
 
+const intoKernels = new PlanCache<Kernel>();
+
 /**
  * Launches a formula over tensors into the elements of an existing one. The inputs must lie in other buffers.
  *
@@ -227,9 +253,11 @@ export function launchMapInto(
   inPlace = false,
 ): void {
   if (out.size === 0) return;
-  const { shape, strides, dtype } = out;
-  const target = { shape, strides, dtype, offset: residualOf(out) };
-  const kernel = mapKernelOf(expr, inputs, target, scalars, inPlace);
+  const kernel = intoKernels.get(expr, `${scalars.types}|${inPlace}`, [out, ...inputs], () => {
+    const { shape, strides, dtype } = out;
+    const target = { shape, strides, dtype, offset: residualOf(out) };
+    return mapKernelOf(expr, inputs, target, scalars, inPlace);
+  });
   out.storage.version++;
   out.device.record({
     kernel,
@@ -245,7 +273,7 @@ interface ReducePlan {
   readonly order: number[];
 }
 
-const reducePlans = new Map<string, ReducePlan>();
+const reducePlans = new PlanCache<ReducePlan>();
 
 /** What a reduction folds, and over which axes. */
 export interface ReduceSpec {
@@ -291,7 +319,7 @@ export function launchReduce(
   );
   const rest: ReduceSpec = {
     ...spec,
-    expr: identityExpr,
+    expr: input(0),
     shape: slices.shape,
     axes: [0],
   };
@@ -300,8 +328,6 @@ export function launchReduce(
   return out;
 }
 
-const identityExpr: Expr = { kind: "input", index: 0, key: "i0" };
-
 function reduceOnce(
   op: string,
   spec: ReduceSpec,
@@ -309,14 +335,10 @@ function reduceOnce(
   scalars: Scalars,
   splits: number,
 ): Tensor {
-  let key = `${spec.fold}|${spec.expr.key}|${spec.post?.key}|${spec.dtype}|${spec.shape}|` +
-    `${spec.axes}|${scalars.types}|${splits}`;
-  for (const t of inputs) key += `|${layoutKey(t)}`;
-  let plan = reducePlans.get(key);
-  if (plan === undefined) {
-    plan = planReduce(spec, inputs, scalars, splits);
-    reducePlans.set(key, plan);
-  }
+  const { fold, expr, post, dtype, shape, axes } = spec;
+  const wanted = `${fold}|${post?.key}|${dtype}|${shape}|${axes}|${scalars.types}|${splits}`;
+  const make = () => planReduce(spec, inputs, scalars, splits);
+  const plan = reducePlans.get(expr, wanted, inputs, make);
   const { outer, order } = plan;
   const dense = contiguousStrides(order.map((d) => outer[d]));
   const strides = new Array<number>(outer.length);

@@ -63,13 +63,14 @@ interface Gradients {
   readonly reads: readonly (readonly number[])[];
 }
 
-const derived = new Map<string, Gradients>();
+const derived = new Map<Expr, Map<string, Gradients>>();
 
 /** Gradient formulas over the inputs, then the gradient, then the result (if `y` is not -1). */
 function gradientsOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number): Gradients {
   const types = inputs.map((t) => t.dtype);
-  const key = `${expr.key}|${types}|${g.key}|${y}`;
-  let known = derived.get(key);
+  const key = `${types}|${g.key}|${y}`;
+  const ofExpr = derived.get(expr) ?? new Map<string, Gradients>();
+  let known = ofExpr.get(key);
   if (known === undefined) {
     const formulas = differentiate(expr, types, g)
       // What the rules say of the result is read from the result instead of computed again.
@@ -77,7 +78,7 @@ function gradientsOf(expr: Expr, inputs: readonly Tensor[], g: Expr, y: number):
         e && (y < 0 ? e : substitute(e, (s) => s.key === expr.key ? input(y) : undefined))
       );
     known = { formulas, reads: formulas.map((e) => e ? inputsOf(e) : []) };
-    derived.set(key, known);
+    derived.set(expr, ofExpr.set(key, known));
   }
   return known;
 }
@@ -93,6 +94,28 @@ function savedBy({ reads }: Gradients, inputs: readonly Tensor[], out: Tensor | 
   return [...saved];
 }
 
+/** A formula over only those inputs that it reads, and which ones they were. */
+interface Compact {
+  readonly used: readonly number[];
+  readonly compact: Expr;
+}
+
+const compacts = new Map<Expr, Compact>();
+
+function compacted(expr: Expr): Compact {
+  let known = compacts.get(expr);
+  if (known === undefined) {
+    const used = inputsOf(expr);
+    const compact = substitute(
+      expr,
+      (e) => e.kind === "input" ? input(used.indexOf(e.index)) : undefined,
+    );
+    known = { used, compact };
+    compacts.set(expr, known);
+  }
+  return known;
+}
+
 /** Evaluates a gradient formula and sums it over the axes in which the target was broadcast. */
 export function sumOnto(
   op: string,
@@ -101,12 +124,8 @@ export function sumOnto(
   scalars: Scalars,
   target: Tensor,
 ): Tensor {
-  const used = inputsOf(expr);
+  const { used, compact } = compacted(expr);
   const inputs = used.map((n) => values[n]);
-  const compact = substitute(
-    expr,
-    (e) => e.kind === "input" ? input(used.indexOf(e.index)) : undefined,
-  );
   const shape = broadcastShapes(op, inputs.map((t) => t.shape));
   const lead = shape.length - target.shape.length;
   const axes = shape.map((_, d) => d)

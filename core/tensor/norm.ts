@@ -20,20 +20,28 @@ const add = (a: Expr, b: Expr) => apply("add", a, b);
 const sub = (a: Expr, b: Expr) => apply("sub", a, b);
 const mul = (a: Expr, b: Expr) => apply("mul", a, b);
 
+const squareFormula = apply("square", sub(input(0), input(1)));
+const centerFormula = mul(
+  sub(input(0), input(1)),
+  apply("rsqrt", add(input(2), scalar(0, "f32"))),
+);
+const productFormula = mul(input(0), input(1));
+const gradientFormula = mul(
+  sub(sub(input(0), input(2)), mul(input(1), input(3))),
+  apply("rsqrt", add(input(4), scalar(0, "f32"))),
+);
+
 function statistics(x: Tensor, axes: readonly number[]): { mean: Tensor; variance: Tensor } {
   const kept = x.shape.map((n, d) => axes.includes(d) ? 1 : n);
   const count = axes.reduce((n, d) => n * x.shape[d], 1);
   const share = apply("div", input(0), constant(count));
   const mean = sumOf("mean", input(0), [x], axes, share).reshape(kept);
   // Two passes: the squares of differences stay exact where the mean is large.
-  const square = apply("square", sub(input(0), input(1)));
-  return { mean, variance: sumOf("variance", square, [x, mean], axes, share).reshape(kept) };
+  return { mean, variance: sumOf("variance", squareFormula, [x, mean], axes, share).reshape(kept) };
 }
 
 function center(x: Tensor, mean: Tensor, variance: Tensor, eps: number): Tensor {
-  const scale = apply("rsqrt", add(input(2), scalar(0, "f32")));
-  const expr = mul(sub(input(0), input(1)), scale);
-  return map("standardize", expr, [x, mean, variance], {
+  return map("standardize", centerFormula, [x, mean, variance], {
     scalars: { values: [eps], types: ["f32"] },
   });
 }
@@ -74,12 +82,10 @@ function gradient(
   const count = axes.reduce((n, d) => n * x.shape[d], 1);
   const share = apply("div", input(0), constant(count));
   const m1 = sumOf("standardize backward", input(0), [g], axes, share).reshape(kept);
-  const m2 = sumOf("standardize backward", mul(input(0), input(1)), [g, y], axes, share).reshape(
+  const m2 = sumOf("standardize backward", productFormula, [g, y], axes, share).reshape(
     kept,
   );
-  const inner = sub(sub(input(0), input(2)), mul(input(1), input(3)));
-  const expr = mul(inner, apply("rsqrt", add(input(4), scalar(0, "f32"))));
-  return map("standardize backward", expr, [g, y, m1, m2, v], {
+  return map("standardize backward", gradientFormula, [g, y, m1, m2, v], {
     scalars: { values: [eps], types: ["f32"] },
     dtype: x.dtype,
   });
