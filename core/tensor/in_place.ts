@@ -14,10 +14,17 @@ export function fullLike(like: Tensor, value: number): Tensor {
   return fullOn(like.device, like.shape, like.dtype, value);
 }
 
-function checkInPlace(op: string, target: Tensor): void {
-  if (isGradEnabled() && target.requiresGrad) {
+function checkInPlace(op: string, target: Tensor, sources: readonly Tensor[]): void {
+  if (!isGradEnabled()) return;
+  if (target.requiresGrad) {
     throw new AutogradError(
       `Cannot ${op} a tensor that requires a gradient while ops are recorded: use noGrad()`,
+    );
+  }
+  if (sources.some((t) => t.requiresGrad)) {
+    throw new AutogradError(
+      `Cannot ${op} a tensor in place with values that require a gradient, which would be lost: ` +
+        "use detach() or noGrad()",
     );
   }
 }
@@ -29,7 +36,7 @@ function checkInPlace(op: string, target: Tensor): void {
  * @throws {ShapeError} if the source does not broadcast to the target's shape
  */
 export function copyInto(target: Tensor, source: Tensor): Tensor {
-  checkInPlace("copy into", target);
+  checkInPlace("copy into", target, [source]);
   checkDevices("copy", [target, source]);
   const shape = broadcastShapes("copy", [target.shape, source.shape]);
   if (String(shape) !== String(target.shape)) {
@@ -49,7 +56,7 @@ export function copyInto(target: Tensor, source: Tensor): Tensor {
 
 /** Sets every element to a number. @throws {AutogradError} as copyInto() */
 export function fillInto(target: Tensor, value: number): Tensor {
-  checkInPlace("fill", target);
+  checkInPlace("fill", target, []);
   const { expr, scalars } = fillFormula(target.dtype, value);
   launchMapInto(expr, [], target, scalars);
   return target;
@@ -69,7 +76,7 @@ export function updateInto(
   others: readonly Tensor[],
   scalars: Scalars = noScalars,
 ): Tensor {
-  checkInPlace(op, target);
+  checkInPlace(op, target, others);
   checkDevices(op, [target, ...others]);
   const shapes = [target.shape, ...others.map((t) => t.shape)];
   if (String(broadcastShapes(op, shapes)) !== String(target.shape)) {

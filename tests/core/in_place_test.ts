@@ -48,6 +48,10 @@ Deno.test("updateInto() refuses shapes that do not broadcast, and tensors that a
     RangeError,
     "Cannot add to a tensor of shape [2]",
   );
+  const w = tensor([1, 2], { device: reference, requiresGrad: true });
+  assertThrows(() => x.add_(w), Error, "would be lost");
+  assertThrows(() => x.copy_(w.mul(2)), Error, "would be lost");
+  noGrad(() => x.copy_(w));
   x.requiresGrad = true;
   assertThrows(
     () => updateInto("count", x, apply("add", input(0), constant(1)), []),

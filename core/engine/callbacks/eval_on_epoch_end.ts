@@ -4,7 +4,7 @@ import type { Loader } from "../batches.ts";
 import type { Callback, Phase } from "../callback.ts";
 import type { Context } from "../context.ts";
 import type { Engine, EngineSnapshot } from "../engine.ts";
-import type { EpochEndEvent } from "../events.ts";
+import type { EngineEvent, EpochEndEvent } from "../events.ts";
 import { evaluationMode } from "../model_mode.ts";
 import type { StepOutput } from "../step_output.ts";
 
@@ -18,7 +18,8 @@ export interface EvalOnEpochEndOptions {
 
 /**
  * Runs an evaluator for one epoch at the end of training epochs, also of partial ones unless they
- * were interrupted, and copies its metrics into the trainer's as `prefix/name`.
+ * were interrupted, and copies its metrics into the trainer's as `prefix/name`. They are gone again when the next epoch
+ * starts.
  *
  * The evaluator's model is in evaluation mode meanwhile; every part of it gets its own mode back.
  *
@@ -51,6 +52,7 @@ export class EvalOnEpochEndCallback<
   #loader: Loader<B>;
   #every: number;
   #prefix: string;
+  #written: string[] = [];
 
   /**
    * Makes the callback.
@@ -78,6 +80,12 @@ export class EvalOnEpochEndCallback<
     this.name = `EvalOnEpochEndCallback ${prefix}`;
   }
 
+  /** Takes away the metrics of earlier epochs, so that nobody logs them again as new ones. */
+  onEpochStart({ state }: EngineEvent): void {
+    for (const key of this.#written) delete state.metrics[key];
+    this.#written = [];
+  }
+
   /** Evaluates when it is time. */
   async onEpochEnd({ state }: EpochEndEvent): Promise<void> {
     if (state.current.epoch % this.#every !== 0 || state.stopReason === "interrupted") return;
@@ -86,6 +94,7 @@ export class EvalOnEpochEndCallback<
     const named = Object.entries(metrics).map(([key, v]) => [`${this.#prefix}/${key}`, v] as const);
     state.claimMetrics(this, named.map(([key]) => key));
     for (const [key, value] of named) state.metrics[key] = value;
+    this.#written = named.map(([key]) => key);
   }
 
   /** The evaluator's snapshot. */

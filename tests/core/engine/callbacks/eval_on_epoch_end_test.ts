@@ -64,9 +64,11 @@ Deno.test("EvalOnEpochEndCallback runs at multiples of every, under its prefix",
   const trainer = trainerWith([callback]);
   const seen: number[] = [];
   evaluator.on("engineStart", () => void seen.push(trainer.state.epoch));
-  const state = await trainer.loop([0], { maxEpochs: 5 });
+  const state = await trainer.loop([0], { maxEpochs: 4 });
   assertEquals(seen, [2, 4]);
   assertEquals(state.metrics, { "test/sum": 5 });
+  await trainer.loop([0], { maxEpochs: 1 });
+  assertEquals([seen, state.metrics], [[2, 4], {}]);
   assertThrows(
     () => new EvalOnEpochEndCallback(evaluator, [], { every: 0 }),
     RangeError,
@@ -142,4 +144,13 @@ Deno.test("EvalOnEpochEndCallback saves the evaluator with the trainer", async (
   const next = make();
   await next.trainer.restore(JSON.parse(JSON.stringify(await old.trainer.snapshot())));
   assertEquals(next.evaluator.state.toJSON(), old.evaluator.state.toJSON());
+});
+
+Deno.test("EvalOnEpochEndCallback leaves no metrics of an earlier epoch where it did not run", async () => {
+  const callback = new EvalOnEpochEndCallback(evaluatorOf(null), [1, 2, 3], { every: 2 });
+  const trainer = trainerWith([callback]);
+  const seen: unknown[] = [];
+  trainer.on("epochEnd", ({ state }) => void seen.push(state.metrics["eval/sum"]));
+  await trainer.loop([0], { maxEpochs: 4 });
+  assertEquals(seen, [undefined, 6, undefined, 6]);
 });
