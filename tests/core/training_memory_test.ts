@@ -9,8 +9,11 @@ Deno.test({
   ignore: gpu === null,
   fn: async () => {
     const device = gpu!;
+    // Nothing may be left to the collector, which comes when it likes.
+    const building = device.scope();
     const model = new MLPNode({ inFeatures: 8, dims: [16, 4] }).build({ device, seed: 1 });
     const optimizer = new AdamW(model.parameters(), { lr: 1e-2 });
+    building.close();
     const context = new Context({ model, optimizer, lossFn: crossEntropy, device });
     const key = new Key(5);
     const trainer = new Engine(
