@@ -63,7 +63,8 @@ Deno.test({
             const target = new URL(from, new URL(path, root)).pathname.slice(root.pathname.length);
             const inside = allowed[part].some((a) => target === a || target.startsWith(`${a}/`));
             const typesOfCore = part === "core/engine" && typeOnly && target.startsWith("core/");
-            const types = typeOnly && part !== "kernels" && allowed[part].includes(target.split("/")[0]);
+            const types = typeOnly && part !== "kernels" &&
+              allowed[part].includes(target.split("/")[0]);
             if (!inside && !typesOfCore && !types) wrong.push(`${path} imports ${target}`);
           } else if (!(packages[part] ?? []).some((p) => from === p || from.startsWith(`${p}/`))) {
             wrong.push(`${path} imports ${from}`);
@@ -80,7 +81,9 @@ Deno.test({
   ignore: !canRead,
   fn: async () => {
     const long: string[] = [];
-    for (const folder of ["kernels", "core", "nn", "data", "metrics", "track", "examples", "tests"]) {
+    for (
+      const folder of ["kernels", "core", "nn", "data", "metrics", "track", "examples", "tests"]
+    ) {
       for await (const path of sources(folder)) {
         const lines = (await Deno.readTextFile(new URL(path, root))).split("\n").length;
         if (lines > 420 && !(path in longFiles)) long.push(`${path}: ${lines}`);
