@@ -188,7 +188,7 @@ async function main(flags: Flags): Promise<void> {
     const state = await trainer.loop(trainLoader, { maxEpochs: flags.epochs });
     await session.saveModel(model);
     const result = {
-      dataset: train.name,
+      dataset: train.name.replace(/ train$/, ""),
       device: device.name,
       parameters: model.parameterCount,
       epochs: state.epoch,

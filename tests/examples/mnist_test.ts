@@ -49,6 +49,7 @@ Deno.test({
       "seconds",
       "runDir",
     ]);
+    assertEquals(result.dataset, "digits");
     assertEquals([result.parameters, result.epochs, result.steps], [241994, 2, 4]);
     assert((result.trainLoss as number) < 2.3, `the loss fell below that of guessing: ${stdout}`);
     const { meta, scalars } = readRun(result.runDir as string);
