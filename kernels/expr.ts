@@ -74,8 +74,20 @@ export function rowOf(op: string): Row {
   return row;
 }
 
+const resultTypes = new Map<Expr, Map<string, DType>>();
+
 /** The element type of a formula, from those of its inputs. */
 export function dtypeOf(expr: Expr, inputTypes: readonly DType[]): DType {
+  if (expr.kind !== "op") return inferType(expr, inputTypes);
+  const key = inputTypes.join();
+  let ofExpr = resultTypes.get(expr);
+  if (ofExpr === undefined) resultTypes.set(expr, ofExpr = new Map());
+  let type = ofExpr.get(key);
+  if (type === undefined) ofExpr.set(key, type = inferType(expr, inputTypes));
+  return type;
+}
+
+function inferType(expr: Expr, inputTypes: readonly DType[]): DType {
   switch (expr.kind) {
     case "input":
       return inputTypes[expr.index] === "f16" ? "f32" : inputTypes[expr.index];

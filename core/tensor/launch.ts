@@ -335,8 +335,9 @@ function reduceOnce(
   scalars: Scalars,
   splits: number,
 ): Tensor {
-  const { fold, expr, post, dtype, shape, axes } = spec;
-  const wanted = `${fold}|${post?.key}|${dtype}|${shape}|${axes}|${scalars.types}|${splits}`;
+  // The shape follows from the layouts of the inputs.
+  const { fold, expr, post, dtype, axes } = spec;
+  const wanted = `${fold}|${post?.key}|${dtype}|${axes}|${scalars.types}|${splits}`;
   const make = () => planReduce(spec, inputs, scalars, splits);
   const plan = reducePlans.get(expr, wanted, inputs, make);
   const { outer, order } = plan;

@@ -8,6 +8,10 @@ async function granted(name: "read" | "write" | "run" | "sys"): Promise<boolean>
 }
 const canWrite = await granted("write") && await granted("read");
 const canRun = canWrite && await granted("run");
+const hasGit = canRun && await new Promise<boolean>((resolve) =>
+  // The spawn itself throws where there is no such program.
+  resolve(new Deno.Command("git", { args: ["--version"] }).output().then(({ success }) => success))
+).catch(() => false);
 
 const now = () => new Date(Date.UTC(2026, 0, 31, 23, 59, 58));
 const only = (files: MemoryFiles, end: string): string =>
@@ -334,7 +338,7 @@ Deno.test({
 
 Deno.test({
   name: "run() records commit and dirty tree",
-  ignore: !canRun,
+  ignore: !hasGit,
   async fn() {
     const dir = await Deno.makeTempDir();
     const git = async (...args: string[]): Promise<string> => {
