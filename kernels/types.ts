@@ -58,8 +58,13 @@ export interface Kernel {
   readonly scalars: readonly ScalarType[];
   /** Floating-point operations of one run, where the family counts them. */
   readonly flops?: number;
-  /** The shader for a device. */
-  wgsl(traits: DeviceTraits): WgslProgram;
+  /**
+   * Names of the ways to do it on a device, the first by rule; all give the same bits, so that a measurement may choose.
+   * One nameless way where it is absent.
+   */
+  variants?(traits: DeviceTraits): readonly string[];
+  /** The shader for a device, in the first way or in the one named. */
+  wgsl(traits: DeviceTraits, variant?: string): WgslProgram;
   /** The same work on plain loops in double precision; one number per element, whatever the dtype. */
   reference(
     inputs: readonly Float64Array[],
@@ -88,6 +93,8 @@ export interface KernelCall<Buffer> {
   readonly outputs: readonly Operand<Buffer>[];
   /** Its run-time numbers. */
   readonly scalars: readonly number[];
+  /** Gives the run-time numbers anew for every replay of a captured step; without it they stay. */
+  readonly live?: () => readonly number[];
 }
 
 /** Bytes of one element on a device. */
