@@ -47,3 +47,15 @@ export class AutogradError extends Error {
   /** Name of the class. */
   override readonly name = "AutogradError";
 }
+
+/** A step that cannot be captured: it reads a value, or keeps a tensor that it made. */
+export class CaptureError extends Error {
+  /** Name of the class. */
+  override readonly name = "CaptureError";
+}
+
+/** A captured step whose results differ from those of the same step run op by op. */
+export class ReplayMismatchError extends Error {
+  /** Name of the class. */
+  override readonly name = "ReplayMismatchError";
+}

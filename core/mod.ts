@@ -41,6 +41,16 @@ export {
   StepScope,
   type Storage,
 } from "./backend/device.ts";
+export { setDebug } from "./backend/debug.ts";
+export {
+  type HostTime,
+  profile,
+  type ProfileOptions,
+  ProfileSession,
+  startProfile,
+} from "./profile.ts";
+export { type ProfileData, ProfileReport, type ProfileRow } from "./profile_report.ts";
+export type { DispatchRecord, HostSpan } from "./backend/profiler.ts";
 export { backward, type BackwardOptions, grad, type GradOptions } from "./tensor/autograd.ts";
 export {
   type BackwardRule,
@@ -96,6 +106,12 @@ export {
 export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";
 export { embedding, type EmbeddingOptions } from "./tensor/gather.ts";
 export {
+  type AugmentationDraw,
+  gatherImages,
+  type GatherImagesOptions,
+  type ImageAugmentation,
+} from "./tensor/gather_images.ts";
+export {
   bernoulli,
   type DrawOptions,
   dropoutMask,
@@ -129,3 +145,5 @@ export {
 export { tril, triu } from "./tensor/triangle.ts";
 export * from "./optim/mod.ts";
 export * from "./engine/mod.ts";
+export { jit, type JitOptions, type JitStats, type Jitted } from "./tensor/jit.ts";
+export { MAP_TENSORS } from "./tensor/structure.ts";

@@ -1,5 +1,6 @@
 /** Dropout. */
 
+import { effect } from "../core/backend/capture.ts";
 import { dropoutMask, type Key, nextKey, type Tensor } from "../core/mod.ts";
 import { checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
@@ -66,7 +67,9 @@ export class Dropout extends Module {
    */
   forward(x: Tensor): Tensor {
     if (!this.training || this.p === 0) return x;
-    const mask = dropoutMask(x.shape, this.p, this.#key.fold(this.#position++), x.device);
+    effect(() => void this.#position++, () => void this.#position--);
+    const key = () => this.#key.fold(this.#position - 1);
+    const mask = dropoutMask(x.shape, this.p, key, x.device);
     return x.mul(x.dtype === "f16" ? mask.to("f16") : mask);
   }
 }

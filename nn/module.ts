@@ -2,6 +2,7 @@
  * The base of layers and models: an object whose fields hold parameters, buffers and other modules.
  */
 
+import { currentCapture } from "../core/backend/capture.ts";
 import { Tensor } from "../core/mod.ts";
 import { loadInto, type LoadOptions, type LoadReport } from "./state_dict.ts";
 
@@ -65,8 +66,7 @@ export interface BufferOptions {
  * ```
  */
 export abstract class Module {
-  /** Whether layers such as dropout and batch normalisation work as in training. */
-  training: boolean = true;
+  #training = true;
   /**
    * Names of parameters, in the order of registration; the tensors themselves lie in the fields.
    */
@@ -207,6 +207,17 @@ export abstract class Module {
   /** Number of elements of all parameters, shared and frozen ones counted once. */
   get parameterCount(): number {
     return this.parameters().reduce((count, { size }) => count + size, 0);
+  }
+
+  /** Whether layers such as dropout and batch normalisation work as in training. */
+  get training(): boolean {
+    const found = this.#training;
+    currentCapture()?.guard(() => this.#training === found);
+    return found;
+  }
+
+  set training(value: boolean) {
+    this.#training = value;
   }
 
   /**

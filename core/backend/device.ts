@@ -3,15 +3,16 @@
 import type { DeviceTraits, DType, KernelCall } from "../../kernels/types.ts";
 import { DeviceError } from "../errors.ts";
 import { openWebGpu } from "./adapter.ts";
-import type { Backend, MemoryStats, WorkStats } from "./backend.ts";
+import type { Backend, HostArray, MemoryStats, WorkStats } from "./backend.ts";
+import { currentCapture, VirtualBuffer } from "./capture.ts";
 import { ReferenceBackend } from "./reference.ts";
 
 /** A buffer of a backend with the number of handles that use it. */
 export interface Storage {
   /** Where the buffer lives. */
   readonly device: Device;
-  /** What the backend calls it by. */
-  readonly buffer: unknown;
+  /** What the backend calls it by; a VirtualBuffer in a step that is being captured. */
+  buffer: unknown;
   /** Elements that fit. */
   readonly count: number;
   /** Type of the elements. */
@@ -20,9 +21,11 @@ export interface Storage {
   handles: number;
   /** Counts changes in place, so that autograd can refuse changed values. */
   version: number;
+  /** Says what an element belongs to, for messages. */
+  describe?: (element: number) => string;
 }
 
-/** Takes kernel calls: at once (eager), or to keep them for a captured program. */
+/** Takes kernel calls. */
 export interface Recorder {
   /** Takes the next call. */
   record(call: KernelCall<unknown>): void;
@@ -83,6 +86,9 @@ export class StepScope implements Disposable {
 export class Device {
   readonly #backend: Backend;
   readonly #scopes: StepScope[] = [];
+  readonly #storages = new WeakMap<object, Storage>();
+  /** Counts tensors that were moved to other memory, so that captured steps notice. */
+  moves = 0;
   #recorder: Recorder;
 
   /**
@@ -117,22 +123,54 @@ export class Device {
 
   /** A new buffer with one handle. */
   allocate(count: number, dtype: DType, label: string): Storage {
-    const buffer = this.#backend.allocate(count, dtype, label);
-    return { device: this, buffer, count, dtype, handles: 1, version: 0 };
+    const capture = currentCapture();
+    const virtual = capture?.device === this;
+    const buffer = virtual
+      ? new VirtualBuffer(count, dtype, label)
+      : this.#backend.allocate(count, dtype, label);
+    const storage = { device: this, buffer, count, dtype, handles: 1, version: 0 };
+    if (virtual) capture.allocated(storage);
+    else this.#storages.set(buffer as object, storage);
+    return storage;
   }
 
   /** Drops a handle; the last one gives the buffer back. */
   release(storage: Storage): void {
-    if (--storage.handles === 0) this.#backend.free(storage.buffer);
+    if (--storage.handles > 0 || storage.buffer instanceof VirtualBuffer) return;
+    this.#backend.free(storage.buffer);
+  }
+
+  /** Gives memory to a buffer that was only a name. */
+  materialize(storage: Storage): void {
+    const { data, dtype, label } = storage.buffer as VirtualBuffer;
+    storage.buffer = this.#backend.allocate(storage.count, dtype, label);
+    this.#storages.set(storage.buffer as object, storage);
+    if (data !== null) this.#backend.write(storage.buffer, 0, dtype, data);
+  }
+
+  /** The memory that a buffer in use belongs to. */
+  storageOf(buffer: unknown): Storage {
+    const storage = this.#storages.get(buffer as object);
+    if (storage === undefined) throw new Error("internal: a buffer that no tensor holds");
+    return storage;
+  }
+
+  /** Copies host elements into memory from its first element on. */
+  write(storage: Storage, data: HostArray): void {
+    const { buffer, dtype } = storage;
+    if (buffer instanceof VirtualBuffer) buffer.data = data.slice();
+    else this.#backend.write(buffer, 0, dtype, data);
   }
 
   /** Hands a kernel call to whoever records. */
   record(call: KernelCall<unknown>): void {
-    this.#recorder.record(call);
+    const capture = currentCapture();
+    if (capture?.device === this) capture.record(call);
+    else this.#recorder.record(call);
   }
 
   /**
-   * Sends kernel calls elsewhere until the returned function is called; for captured programs.
+   * Sends kernel calls elsewhere until the returned function is called; for tests and tools that count them.
    *
    * @param recorder who takes the calls meanwhile
    */
@@ -174,6 +212,7 @@ export class Device {
 
   /** Resolves when the device has done everything so far; costs about as much as a read. */
   sync(): Promise<void> {
+    currentCapture()?.refuse("wait for the device");
     return this.#backend.sync();
   }
 

@@ -5,6 +5,8 @@
 
 import { input } from "../../kernels/expr.ts";
 import type { DType, Operand, Shape } from "../../kernels/types.ts";
+import { uncaptured } from "../backend/capture.ts";
+import { showShape } from "../errors.ts";
 import { fullOn } from "../tensor/fill.ts";
 import { launchMapInto, noScalars } from "../tensor/launch.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
@@ -102,6 +104,8 @@ export class Arena {
     const { device, dtype } = parameters[0];
     this.#values = fullOn(device, [starts.at(-1)!], dtype, 0).keep();
     this.#gradients = fullOn(device, [starts.at(-1)!], dtype, 0).keep();
+    this.#values.storage.describe = (element) => this.#describe("parameter", element);
+    this.#gradients.storage.describe = (element) => this.#describe("gradient", element);
     parameters.forEach((parameter, index) => this.#adopt(parameter, index));
   }
 
@@ -129,7 +133,8 @@ export class Arena {
   slot(name: string): Tensor {
     let slot = this.#slots.get(name);
     if (slot === undefined) {
-      slot = fullOn(this.#values.device, this.#values.shape, "f32", 0).keep();
+      const { device, shape } = this.#values;
+      slot = uncaptured(() => fullOn(device, shape, "f32", 0).keep());
       this.#slots.set(name, slot);
     }
     return slot;
@@ -176,6 +181,13 @@ export class Arena {
     this.#gradients.dispose();
     for (const slot of this.#slots.values()) slot.dispose();
     this.#slots.clear();
+  }
+
+  #describe(what: string, element: number): string {
+    const index = this.#starts.findLastIndex((start) => start <= element);
+    return `${what} ${index} (shape ${showShape(this.tensors[index].shape)}), element ${
+      element - this.#starts[index]
+    },`;
   }
 
   #adopt(parameter: Tensor, index: number): void {

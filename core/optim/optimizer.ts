@@ -2,6 +2,7 @@
 
 import { input } from "../../kernels/expr.ts";
 import { isFloat } from "../../kernels/types.ts";
+import { currentCapture, effect } from "../backend/capture.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { copyInto, fillInto } from "../tensor/in_place.ts";
 import { launchMapInto, noScalars } from "../tensor/launch.ts";
@@ -208,7 +209,7 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     if (grad === null) return null;
     if (grad !== gradSlot) placeGradient(this.#rule.name, parameter, grad, gradSlot!);
     const state = this.#states.get(parameter)!;
-    state.steps++;
+    effect(() => void state.steps++, () => void state.steps--);
     return this.#rule.phase(state);
   }
 
@@ -218,11 +219,16 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     const members = arena.tensors.slice(range.first, range.end);
     const states = members.map((parameter) => this.#states.get(parameter)!);
     if (range.count > 0) {
+      const kernelNow = () => this.#rule.kernel(group, { count: range.count, dtype: arena.dtype });
+      const live = () => this.#rule.scalars(group, states[0]);
+      const kernel = kernelNow();
+      currentCapture()?.guard(() => kernelNow() === kernel);
       arena.values.device.record({
-        kernel: this.#rule.kernel(group, { count: range.count, dtype: arena.dtype }),
+        kernel,
         inputs: [rangeOperand(arena.gradients, range)],
         outputs: flats.map((flat) => rangeOperand(flat, range)),
-        scalars: this.#rule.scalars(group, states[0]),
+        scalars: live(),
+        live,
       });
       for (const flat of flats) flat.storage.version++;
     }

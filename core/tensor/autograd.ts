@@ -6,7 +6,7 @@
 
 import { AutogradError, showShape } from "../errors.ts";
 import type { StepScope } from "../backend/device.ts";
-import { accumulate, copyInto, fullLike } from "./in_place.ts";
+import { accumulate, addInto, copyInto, copyOf, fullLike } from "./in_place.ts";
 import { setGradEnabled, type TapeNode } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -209,7 +209,15 @@ function deposit(leaf: Tensor, gradient: Tensor, createGraph: boolean): void {
     accumulate(slot, gradient, leaf.grad === null);
     leaf.grad = slot;
   } else {
-    const first = () => createGraph ? gradient : gradient.alias();
-    leaf.grad = (leaf.grad === null ? first() : leaf.grad.add(gradient)).keep();
+    const { grad } = leaf;
+    if (createGraph) leaf.grad = (grad === null ? gradient : grad.add(gradient)).keep();
+    else if (grad === null || grad.requiresGrad) leaf.grad = ownGradient(grad, gradient).keep();
+    else addInto(grad, gradient);
   }
+}
+
+/** A gradient in memory that nobody else uses, since later ones are added to it in place. */
+function ownGradient(before: Tensor | null, gradient: Tensor): Tensor {
+  if (before !== null) return before.add(gradient);
+  return gradient.storage.handles > 1 ? copyOf(gradient) : gradient.alias();
 }

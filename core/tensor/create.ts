@@ -73,7 +73,7 @@ function fromHost(device: Device, values: ArrayLike<number>, shape: Shape, dtype
   }
   const out = empty(device, shape, dtype, "tensor");
   if (out.size > 0) {
-    device.backend.write(out.storage.buffer, 0, dtype, hostArray(values, dtype, device));
+    device.write(out.storage, hostArray(values, dtype, device));
   }
   return out;
 }

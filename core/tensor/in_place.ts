@@ -93,7 +93,7 @@ export function updateInto(
 }
 
 /** The values in memory of their own: one buffer cannot be read and written in one dispatch. */
-function copyOf(t: Tensor): Tensor {
+export function copyOf(t: Tensor): Tensor {
   return launchMap("copy", input(0), [t], t.dtype, noScalars, t.device);
 }
 

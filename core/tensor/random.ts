@@ -4,6 +4,8 @@
  * 3", 2011).
  */
 
+import { effect } from "../backend/capture.ts";
+
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
 function rotate(x: number, by: number): number {
@@ -118,7 +120,18 @@ export function seedScope(seed: number): Disposable {
   };
 }
 
+/** Moves the default stream on by one key; replays of a captured step do it again. */
+export function advanceStream(): void {
+  effect(() => void current.drawn++, () => void current.drawn--);
+}
+
+/** The key that the default stream gave last. */
+export function streamKey(): Key {
+  return current.key.fold(current.drawn - 1);
+}
+
 /** The next key of the default stream. */
 export function nextKey(): Key {
-  return current.key.fold(current.drawn++);
+  advanceStream();
+  return streamKey();
 }

@@ -6,11 +6,12 @@
 import { normalCdf } from "../../kernels/normal_distribution.ts";
 import { type Draw, randomKernel } from "../../kernels/random.ts";
 import type { DType, Shape } from "../../kernels/types.ts";
+import { currentCapture } from "../backend/capture.ts";
 import { type Device, deviceOr } from "../backend/device.ts";
 import { DTypeError } from "../errors.ts";
 import { checkShape, tensor, type TensorOptions } from "./create.ts";
 import { denseOperand } from "./launch.ts";
-import { Key, nextKey, shuffled } from "./random.ts";
+import { advanceStream, Key, nextKey, shuffled, streamKey } from "./random.ts";
 import { noGrad } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
@@ -52,6 +53,15 @@ export interface DrawOptions {
   readonly device?: Device;
 }
 
+/** The key now, and how later replays of a captured step find theirs; a key that is given as such stays. */
+function keyOf(given: Key | (() => Key) | undefined): { key: Key; live?: () => Key } {
+  if (given === undefined) {
+    advanceStream();
+    return { key: streamKey(), live: streamKey };
+  }
+  return typeof given === "function" ? { key: given(), live: given } : { key: given };
+}
+
 /** Draws the numbers of a tensor; `dtype` f16 is rounded from f32. */
 function draw(
   op: string,
@@ -59,9 +69,9 @@ function draw(
   shape: Shape,
   scalars: readonly number[],
   type: DType,
-  options: RandomOptions,
+  options: Omit<RandomOptions, "key"> & { readonly key?: Key | (() => Key) },
 ): Tensor {
-  const key = options.key ?? nextKey();
+  const { key, live } = keyOf(options.key);
   if (!(key instanceof Key)) {
     throw new TypeError(`Cannot draw ${op} numbers from ${typeof key}: expected a Key`);
   }
@@ -81,6 +91,10 @@ function draw(
       inputs: [],
       outputs: [denseOperand(full)],
       scalars: [key.k0, key.k1, ...scalars],
+      live: live && (() => {
+        const { k0, k1 } = live();
+        return [k0, k1, ...scalars];
+      }),
     });
   }
   const out = noGrad(() => full.to(dtype));
@@ -291,12 +305,17 @@ export function bernoulli(shape: Shape, p: number, options: RandomOptions = {}):
  *
  * @param shape sizes of the axes
  * @param p probability of a zero, from 0 to 1
- * @param key what it is drawn from
+ * @param key what it is drawn from; a function is asked again by every replay of a captured step
  * @param device where it lives; the default device by default
  * @returns f32
  * @throws {RangeError} if `p` is no probability
  */
-export function dropoutMask(shape: Shape, p: number, key: Key, device?: Device): Tensor {
+export function dropoutMask(
+  shape: Shape,
+  p: number,
+  key: Key | (() => Key),
+  device?: Device,
+): Tensor {
   checkProbability("dropout", p);
   const scalars = [threshold(p), 0, p < 1 ? 1 / (1 - p) : 0];
   return draw("dropout", "choice", shape, scalars, "f32", { key, device });
@@ -317,6 +336,7 @@ export function permutation(n: number, options: DrawOptions = {}): Tensor {
       `Cannot permute ${n} numbers: expected an integer from 0 to 2^31 - 1`,
     );
   }
+  currentCapture()?.refuse("permute numbers on the host");
   const { key = nextKey(), device } = options;
   return tensor(Int32Array.from(shuffled(n, key)), { device });
 }

@@ -1,6 +1,7 @@
 /** The Tensor: a typed view of device memory with a place in the autograd tape. */
 
 import type { HostArray } from "../backend/backend.ts";
+import { type Capture, currentCapture, effect } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { AutogradError } from "../errors.ts";
 import { type DType, type Shape, sizeOf } from "../../kernels/types.ts";
@@ -45,6 +46,10 @@ export class Tensor implements Disposable {
   /** The gradient that backward added up, for leaves. */
   #grad: Tensor | null = null;
   #gradSlot: Tensor | null = null;
+  /** The capture that has asked whether a gradient is required. */
+  #asked: Capture | null = null;
+  /** The capture that has set the gradient. */
+  #gradCapture: Capture | null = null;
   #node: TapeNode | null = null;
 
   /**
@@ -111,6 +116,12 @@ export class Tensor implements Disposable {
 
   /** Whether backward() shall reach this tensor. */
   get requiresGrad(): boolean {
+    const capture = currentCapture();
+    if (capture !== null && this.#node === null && this.#asked !== capture) {
+      this.#asked = capture;
+      const found = this.#requiresGrad;
+      capture.guard(() => this.#requiresGrad === found);
+    }
     return this.#requiresGrad;
   }
 
@@ -130,14 +141,35 @@ export class Tensor implements Disposable {
 
   /** The accumulated gradient of a leaf, or null. Setting null forgets it. */
   get grad(): Tensor | null {
+    const capture = currentCapture();
+    if (capture !== null && this.#gradCapture !== capture) {
+      // What the step does next depends on what it found here.
+      const found = this.#grad;
+      capture.guard(() => this.#grad === found);
+    }
     return this.#grad;
   }
 
   set grad(value: Tensor | null) {
-    if (this.#grad !== null && this.#grad !== this.#gradSlot && this.#grad !== value) {
-      this.#grad.dispose();
+    const capture = currentCapture();
+    if (capture === null) {
+      this.#setGrad(value);
+      return;
     }
-    this.#grad = value;
+    this.#gradCapture = capture;
+    const before = this.#grad;
+    if (value !== null && value !== this.#gradSlot) capture.persist(value.storage);
+    // A gradient that was forgotten meanwhile comes back as another handle on the same memory.
+    const again = value === null || value === this.#gradSlot
+      ? () => value
+      : handOut(value.storage, value);
+    let first = true;
+    const run = () => {
+      this.#setGrad(first ? value : again());
+      first = false;
+    };
+    const undo = () => this.#setGrad(before?.isReleased ? null : before);
+    effect(run, undo);
   }
 
   /** A fixed place for the gradient, given by an optimizer; null where there is none. */
@@ -186,6 +218,7 @@ export class Tensor implements Disposable {
   moveTo(storage: Storage, offset: number, gradSlot: Tensor): void {
     const old = this.storage;
     storage.handles++;
+    storage.device.moves++;
     this.#storage = storage;
     this.#offset = offset;
     (this as { strides: readonly number[] }).strides = contiguousStrides(this.shape);
@@ -229,6 +262,7 @@ export class Tensor implements Disposable {
    */
   async data(): Promise<HostArray> {
     const { device } = this.storage;
+    currentCapture()?.refuse(`read ${this}`);
     if (this.size === 0) return emptyArray(this.dtype);
     const { storage, offset, size } = this.#pinned();
     try {
@@ -283,10 +317,25 @@ export class Tensor implements Disposable {
     return { storage, offset, size };
   }
 
+  #setGrad(value: Tensor | null): void {
+    if (this.#grad !== null && this.#grad !== this.#gradSlot && this.#grad !== value) {
+      this.#grad.dispose();
+    }
+    this.#grad = value;
+  }
+
   #watch(): void {
     this.#collected = true;
     abandoned.register(this, { storage: this.#storage }, this);
   }
+}
+
+/** Gives a lasting handle on a view whenever it is asked. */
+function handOut(storage: Storage, { shape, strides, offset }: ViewSpec): () => Tensor {
+  return () => {
+    storage.handles++;
+    return new Tensor(storage, { shape, strides, offset }).keep();
+  };
 }
 
 function emptyArray(dtype: DType): HostArray {
