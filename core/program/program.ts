@@ -67,7 +67,7 @@ export class Program {
     }
     const inputIndex = new Map<unknown, number>(inputs.map(({ buffer }, i) => [buffer, i]));
     const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...inputIndex.keys()]);
-    const calls = optimize(recording.calls, observable, device.traits);
+    const calls = optimize(recording.calls, observable);
     const plan = planMemory(calls, observable);
     this.memory = { plannedBytes: plan.bytes, leastBytes: plan.least };
     const slots = plan.slots.map((count) => device.allocate(count, "f32", "captured step"));
