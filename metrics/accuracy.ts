@@ -1,5 +1,6 @@
 /** Shares of right labels. */
 
+import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
 import { DeviceSum, type SavedSum } from "./device_sum.ts";
 import {
@@ -18,7 +19,8 @@ class RightLabels {
 
   add(labels: LabelPair): void {
     this.#right.add(labels.like, () => labels.predicted().eq(labels.actual()).sum());
-    this.#total += labels.count;
+    const { count } = labels;
+    effect(() => void (this.#total += count), () => void (this.#total -= count));
   }
 
   async share(): Promise<number> {
@@ -86,6 +88,8 @@ export class MultiClassAccuracy implements Metric {
   readonly keys: readonly string[];
   /** More is better. */
   readonly better = "up" as const;
+  /** Whether captured steps may repeat updates. */
+  readonly capturable = true;
   #labels = new RightLabels();
 
   /**
@@ -159,6 +163,8 @@ export class BinaryAccuracy implements Metric {
   readonly keys: readonly string[];
   /** More is better. */
   readonly better = "up" as const;
+  /** Whether captured steps may repeat updates. */
+  readonly capturable = true;
   #labels = new RightLabels();
   #cut: number;
 

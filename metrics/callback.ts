@@ -6,7 +6,9 @@ import type {
   EpochEndEvent,
   Phase,
   StepEndEvent,
+  StepOutput,
 } from "../core/engine/mod.ts";
+import { jit, type Jitted } from "../core/mod.ts";
 import type { Metric } from "./metric.ts";
 
 /**
@@ -41,6 +43,7 @@ export class MetricsCallback implements Callback {
   /** First, so that every other handler finds the values. */
   readonly phase: Phase = "metrics";
   #metrics: readonly Metric[];
+  #captured: Jitted<[StepOutput], void>;
 
   /**
    * Makes the callback.
@@ -60,6 +63,9 @@ export class MetricsCallback implements Callback {
       seen.add(key);
     }
     this.#metrics = [...metrics];
+    this.#captured = jit((output: StepOutput) => {
+      for (const metric of metrics) if (metric.capturable) metric.update(output);
+    });
   }
 
   /** The metrics, in the order given. */
@@ -79,7 +85,11 @@ export class MetricsCallback implements Callback {
 
   /** Updates the metrics. */
   onStepEnd({ output }: StepEndEvent): void {
-    for (const metric of this.#metrics) metric.update(output);
+    const capturable = this.#metrics.some((metric) => metric.capturable);
+    if (capturable && output.tensors().length > 0) this.#captured(output);
+    for (const metric of this.#metrics) {
+      if (!metric.capturable || output.tensors().length === 0) metric.update(output);
+    }
   }
 
   /** Reads the metrics and writes their values. */
@@ -89,6 +99,11 @@ export class MetricsCallback implements Callback {
       state.claimMetrics(this, Object.keys(record));
       Object.assign(state.metrics, record);
     }
+  }
+
+  /** Gives the memory of captured updates back. */
+  onEngineEnd(): void {
+    this.#captured.reset();
   }
 
   /** The states of the metrics, by name of their first value. */

@@ -1,6 +1,8 @@
 /** Sums that stay on the device until somebody asks for them. */
 
-import { noGrad, type Tensor } from "../core/mod.ts";
+import { uncaptured } from "../core/backend/capture.ts";
+import { noGrad, type Tensor, zeros } from "../core/mod.ts";
+import { addInto, fillInto } from "../core/tensor/in_place.ts";
 
 /** The elements of a sum as JSON values: numbers, or words for NaN and infinities. */
 export type SavedSum = readonly (number | string)[];
@@ -33,9 +35,10 @@ export class DeviceSum {
     using _scope = like.device.scope();
     using _quiet = noGrad();
     const flat = part().reshape([this.#length]);
-    const old = this.#sum;
-    this.#sum = (old === null ? flat : old.add(flat)).keep();
-    old?.dispose();
+    const { dtype, device } = flat;
+    // One place for the whole time, so that captured steps find it again.
+    this.#sum ??= uncaptured(() => zeros([this.#length], { dtype, device }).keep());
+    addInto(this.#sum, flat);
   }
 
   /** Reads the sum. */
@@ -44,7 +47,7 @@ export class DeviceSum {
     return this.#base.map((base, i) => base + (sum?.[i] ?? 0));
   }
 
-  /** Sets the sum to zero and gives its memory back. */
+  /** Sets the sum to zero. */
   reset(): void {
     this.#set(Array(this.#length).fill(0));
   }
@@ -74,8 +77,7 @@ export class DeviceSum {
   }
 
   #set(values: number[]): void {
-    this.#sum?.dispose();
-    this.#sum = null;
+    if (this.#sum !== null) fillInto(this.#sum, 0);
     this.#base = values;
   }
 }

@@ -1,5 +1,6 @@
 /** Harmonic means of precision and recall. */
 
+import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
 import { arange, ShapeError, showShape, stack, type Tensor } from "../core/mod.ts";
 import { DeviceSum, type SavedSum } from "./device_sum.ts";
@@ -51,6 +52,8 @@ export class BinaryF1 implements Metric {
   readonly keys: readonly string[];
   /** More is better. */
   readonly better = "up" as const;
+  /** Whether captured steps may repeat updates. */
+  readonly capturable = true;
   #counts = new DeviceSum(3);
   #cut: number;
 
@@ -145,6 +148,8 @@ export class MacroF1 implements Metric {
   readonly keys: readonly string[];
   /** More is better. */
   readonly better = "up" as const;
+  /** Whether captured steps may repeat updates. */
+  readonly capturable = true;
   #classes: number;
   #counts: DeviceSum;
   #total = 0;
@@ -195,7 +200,8 @@ export class MacroF1 implements Metric {
       const flags = (t: Tensor) => t.reshape([-1, 1]).eq(classes).to("i32");
       return countFlags(flags(labels.predicted()), flags(labels.actual()));
     });
-    this.#total += labels.count;
+    const { count } = labels;
+    effect(() => void (this.#total += count), () => void (this.#total -= count));
   }
 
   /**

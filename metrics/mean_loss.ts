@@ -1,5 +1,6 @@
 /** The mean of the loss. */
 
+import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
 import { ShapeError, showShape } from "../core/mod.ts";
 import { DeviceSum, type SavedSum } from "./device_sum.ts";
@@ -40,6 +41,8 @@ export class MeanLoss implements Metric {
   readonly keys: readonly string[];
   /** Less is better. */
   readonly better = "down" as const;
+  /** Whether captured steps may repeat updates. */
+  readonly capturable = true;
   #field: string;
   #sum = new DeviceSum(1);
   #weight = 0;
@@ -77,7 +80,7 @@ export class MeanLoss implements Metric {
     }
     const { size } = output;
     this.#sum.add(loss, () => loss.to("f32").mul(size));
-    this.#weight += size;
+    effect(() => void (this.#weight += size), () => void (this.#weight -= size));
   }
 
   /** The weighted mean. */

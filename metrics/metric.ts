@@ -15,6 +15,11 @@ export interface Metric {
   readonly keys: readonly string[];
   /** Whether larger values are better, smaller ones, or neither. */
   readonly better: "up" | "down" | null;
+  /**
+   * Whether `update` only gives work to the device and changes host state through `effect()`, so that it can be captured and
+   * replayed. @default {false}
+   */
+  readonly capturable?: boolean;
   /** Forgets everything. */
   reset(): void;
   /** Takes in the output of a step. */

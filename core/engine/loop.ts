@@ -1,5 +1,6 @@
 /** One call of `Engine.loop`: the order of events, the counters, lifetimes, and how it ends. */
 
+import { effect } from "../backend/capture.ts";
 import { BatchReader, type Loader, loaderLength } from "./batches.ts";
 import type { Context } from "./context.ts";
 import type { Engine } from "./engine.ts";
@@ -84,7 +85,7 @@ export class Loop {
     const { state } = this.#host;
     this.#fireWithoutWaiting("backwardStart", loss, state.backwards + 1);
     loss.backward();
-    state.backwards++;
+    effect(() => void state.backwards++, () => void state.backwards--);
     this.#fireWithoutWaiting("backwardEnd", loss, state.backwards);
   }
 

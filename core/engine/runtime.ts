@@ -20,6 +20,7 @@ export class EngineRuntime implements Engine {
   #callbacks: Callback[] = [];
   #loop: Loop | null = null;
   #runs = 0;
+  #told = false;
 
   constructor(
     step: StepFunction,
@@ -31,7 +32,7 @@ export class EngineRuntime implements Engine {
     }
     this.name = options.name ?? "engine";
     this.context = context;
-    this.#step = (batch) => step(this, batch, context);
+    this.#step = (batch) => this.#choose(step)(this, batch, context);
     for (const callback of options.callbacks ?? []) this.add(callback);
   }
 
@@ -136,6 +137,20 @@ export class EngineRuntime implements Engine {
     }
     this.state.restore(snapshot.state);
     for (const [name, callback] of named) await callback.load?.(snapshot.callbacks[name]);
+  }
+
+  /** A captured step fires no events while it is replayed, so it runs uncaptured where somebody listens to them. */
+  #choose(step: StepFunction): StepFunction {
+    const { eager } = step as { eager?: StepFunction };
+    const heard = this.#handlers.has("backwardStart") || this.#handlers.has("backwardEnd");
+    if (eager === undefined || !heard) return step;
+    if (!this.#told) {
+      this.#told = true;
+      console.warn(
+        `${this.name}: the step runs uncaptured, since a callback listens to its backward events`,
+      );
+    }
+    return eager;
   }
 
   #named(): Map<string, Callback> {

@@ -2,6 +2,17 @@
 
 import { describeValue, isTensorLike, type TensorLike } from "./tensor_like.ts";
 
+/** What captured steps ask classes for; the name of the symbol is the seam between the loop and tensors. */
+const MAP_TENSORS: unique symbol = Symbol.for("legoml.mapTensors") as never;
+const CONTENT: unique symbol = Symbol("content");
+
+interface Content {
+  readonly values: Record<string, unknown>;
+  readonly count: number | undefined;
+  /** Number of samples where nothing tells it. */
+  readonly fallback: number;
+}
+
 /**
  * Named values of one step; base of the three step outputs, and of outputs that you define.
  *
@@ -9,9 +20,7 @@ import { describeValue, isTensorLike, type TensorLike } from "./tensor_like.ts";
  * hold a graph.
  */
 export abstract class StepOutput {
-  #values: Record<string, unknown>;
-  #count: number | undefined;
-  #fallback = 1;
+  [CONTENT]: Content;
 
   /**
    * Holds named values.
@@ -27,8 +36,8 @@ export abstract class StepOutput {
         `Cannot make a step output: expected count to be a whole number from 0, found ${count}`,
       );
     }
-    this.#values = Object.fromEntries(Object.entries(values).filter(([, v]) => v !== undefined));
-    this.#count = count;
+    const named = Object.entries(values).filter(([, v]) => v !== undefined);
+    this[CONTENT] = { values: Object.fromEntries(named), count, fallback: 1 };
   }
 
   /** The scalar loss, where the step returned one as a tensor. */
@@ -39,38 +48,39 @@ export abstract class StepOutput {
 
   /** Number of samples: the weight of this step in every mean. */
   get size(): number {
-    if (this.#count !== undefined) return this.#count;
+    const { values, count, fallback } = this[CONTENT];
+    if (count !== undefined) return count;
     for (const name of ["targets", "predictions", "reconstructions", "embeddings", "inputs"]) {
-      const size = leadingSize(this.#values[name]);
+      const size = leadingSize(values[name]);
       if (size !== undefined) return size;
     }
-    return this.#fallback;
+    return fallback;
   }
 
   /** Whether the step returned a value with this name. */
   has(name: string): boolean {
-    return Object.hasOwn(this.#values, name);
+    return Object.hasOwn(this[CONTENT].values, name);
   }
 
   /** The value with this name, or `undefined`. */
   get(name: string): unknown {
-    return this.has(name) ? this.#values[name] : undefined;
+    return this.has(name) ? this[CONTENT].values[name] : undefined;
   }
 
   /** The names of the values, in the order in which they were given. */
   names(): string[] {
-    return Object.keys(this.#values);
+    return Object.keys(this[CONTENT].values);
   }
 
   /** The values as a fresh plain object. */
   toDict(): Record<string, unknown> {
-    return { ...this.#values };
+    return { ...this[CONTENT].values };
   }
 
   /** Every tensor among the values, also inside arrays and plain objects; each one once. */
   tensors(): TensorLike[] {
     const found = new Set<TensorLike>();
-    mapTensors(this.#values, (tensor) => {
+    mapTensors(this[CONTENT].values, (tensor) => {
       found.add(tensor);
       return tensor;
     });
@@ -79,12 +89,20 @@ export abstract class StepOutput {
 
   /** Replaces every tensor; the engine detaches the tensors of an output this way. */
   replaceTensors(replace: (tensor: TensorLike) => TensorLike): void {
-    this.#values = mapTensors(this.#values, replace) as Record<string, unknown>;
+    const { values, ...rest } = this[CONTENT];
+    this[CONTENT] = { ...rest, values: mapTensors(values, replace) as Content["values"] };
   }
 
   /** Sets the size to use where nothing in the output tells it; the engine gives the batch's. */
   assumeSize(size: number): void {
-    this.#fallback = size;
+    this[CONTENT] = { ...this[CONTENT], fallback: size };
+  }
+
+  /** An output of the same class with every tensor exchanged; how captured steps hand out their results. */
+  [MAP_TENSORS](map: (tensor: TensorLike) => TensorLike): this {
+    const copy = Object.assign(Object.create(Object.getPrototypeOf(this)), this);
+    copy.replaceTensors(map);
+    return copy;
   }
 }
 

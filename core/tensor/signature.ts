@@ -36,7 +36,7 @@ function identity(value: object): number {
   return id;
 }
 
-/** Describes arguments: tensors by layout, plain data by content, everything else by identity. */
+/** Describes arguments: tensors by layout, plain data by content, batches and outputs by class and size, everything else by identity. */
 export function signature(args: readonly unknown[], recording: boolean): Signature {
   const roots: { storage: Storage; base: number }[] = [];
   const rootOf = new Map<Tensor, number>();
@@ -59,7 +59,8 @@ export function signature(args: readonly unknown[], recording: boolean): Signatu
     if (Array.isArray(value)) return `[${value.map(describe).join()}]`;
     if (isMappable(value)) {
       const inside = tensorsIn(value).map(describe).join();
-      return `#${identity(value.constructor)}{${inside}}`;
+      const { size } = value as { size?: unknown };
+      return `#${identity(value.constructor)}${typeof size === "number" ? size : ""}{${inside}}`;
     }
     if (isPlain(value)) {
       return `{${Object.entries(value).map(([k, v]) => `${JSON.stringify(k)}:${describe(v)}`)}}`;

@@ -17,7 +17,8 @@ Deno.test("DeviceSum.add() releases temporary tensors and records no gradients",
   assertEquals(await sum.read(), [5, 20]);
   assertEquals(isGradEnabled(), true);
   sum.reset();
-  assertEquals(device.memory().liveBuffers, before);
+  // The place stays, since captured steps go on adding there.
+  assertEquals(device.memory().liveBuffers, before + 1);
   assertEquals(await sum.read(), [0, 0]);
 });
 
