@@ -115,7 +115,15 @@ function gatherInputs(
   return { values, shape: [items.length, ...shape] };
 }
 
-function checkShape(item: LabelledItem, shape: readonly number[], size: number): void {
+/**
+ * Checks that an item can go into a batch with others.
+ *
+ * @param item the item
+ * @param shape what all items must have
+ * @param size product of `shape`
+ * @throws {RangeError} when it has another shape
+ */
+export function checkShape(item: LabelledItem, shape: readonly number[], size: number): void {
   const same = item.shape.length === shape.length && item.shape.every((s, i) => s === shape[i]);
   if (same && item.input.length === size) return;
   throw new RangeError(
@@ -125,12 +133,21 @@ function checkShape(item: LabelledItem, shape: readonly number[], size: number):
 }
 
 function gatherLabels(items: readonly LabelledItem[]): Int32Array<ArrayBuffer> {
-  return Int32Array.from(items, ({ label, classCount }) => {
-    if (Number.isInteger(label) && label >= 0 && label < classCount) return label;
-    throw new RangeError(
-      `Cannot make a batch as a label must be a whole number from 0 to ${
-        classCount - 1
-      }: got ${label}`,
-    );
-  });
+  return Int32Array.from(items, labelOf);
+}
+
+/**
+ * The class of an item.
+ *
+ * @param item the item
+ * @returns its label
+ * @throws {RangeError} when it is not a whole number from 0 to `classCount - 1`
+ */
+export function labelOf({ label, classCount }: LabelledItem): number {
+  if (Number.isInteger(label) && label >= 0 && label < classCount) return label;
+  throw new RangeError(
+    `Cannot make a batch as a label must be a whole number from 0 to ${
+      classCount - 1
+    }: got ${label}`,
+  );
 }

@@ -198,7 +198,7 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
       start,
       this.length,
       this.#prefetch,
-      (at) => this.#prepare(at, indices),
+      (at) => this.prepare(this.#indicesOf(at, indices), epoch),
     );
     try {
       for (let at = start; at < this.length; at++) {
@@ -213,14 +213,22 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
     }
   }
 
-  #prepare(at: number, indices: Uint32Array | undefined): (device?: Device) => Batch {
+  /**
+   * Prepares a batch on the host; a loader that makes its batches in another way overrides this.
+   *
+   * @param indices which items, in this order
+   * @param _epoch index of the epoch
+   * @returns makes the batch on a device
+   */
+  protected prepare(indices: Uint32Array, _epoch: number): (device?: Device) => Batch {
+    return this.#collate(Array.from(indices, (index) => this.dataset.get(index)));
+  }
+
+  #indicesOf(at: number, order: Uint32Array | undefined): Uint32Array {
     const from = at * this.batchSize;
     const to = Math.min(from + this.batchSize, this.dataset.length);
-    const items: Item[] = [];
-    for (let i = from; i < to; i++) {
-      items.push(this.dataset.get(indices === undefined ? i : indices[i]));
-    }
-    return this.#collate(items);
+    return order?.subarray(from, to) ??
+      Uint32Array.from({ length: to - from }, (_, i) => from + i);
   }
 }
 

@@ -65,11 +65,14 @@ export {
   parseIdx,
   readIdx,
 } from "./idx.ts";
+export { ImageBatch, type ImageSource, type ResidentTensors } from "./image_batch.ts";
 export { ImageDataset, type ImageDatasetOptions } from "./image_dataset.ts";
+export { ImageLoader, type ImageLoaderOptions } from "./image_loader.ts";
 export { LabelledDataset, type LabelledDatasetOptions } from "./labelled_dataset.ts";
 export { DataLoader, type DataLoaderOptions, type DataLoaderState } from "./loader.ts";
 export { fashionMnist, mnist, type MnistOptions } from "./mnist.ts";
 export { order } from "./order.ts";
+export { ResidentDataset, type ResidentOptions } from "./resident.ts";
 export {
   decodeSafetensors,
   encodeSafetensors,

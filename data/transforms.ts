@@ -42,27 +42,49 @@ export type ImageTransform = (
  * ```
  */
 export function normalize(options: Partial<Normalization> = {}): ImageTransform {
-  const mean = [options.mean ?? 0].flat();
-  const std = [options.std ?? 1].flat();
-  checkMoments(mean, std);
-  const channelCount = Math.max(mean.length, std.length);
-  const tables = Array.from({ length: channelCount }, (_, channel) => {
-    const [m, s] = [mean[channel % mean.length], std[channel % std.length]];
-    return Float32Array.from({ length: 256 }, (_, pixel) => (pixel / 255 - m) / s);
-  });
+  const tables = levelTables(options);
   return (image, channels, out, offset) => {
-    if (channelCount !== 1 && channelCount !== channels) {
-      throw new RangeError(
-        `Cannot normalise an image of ${channels} channels as mean and std are for ${channelCount}`,
-      );
-    }
+    checkChannels(tables, channels);
     const area = image.length / channels;
     for (let channel = 0; channel < channels; channel++) {
-      const table = tables[channel % channelCount];
+      const table = tables[channel % tables.length];
       const end = (channel + 1) * area;
       for (let at = channel * area; at < end; at++) out[offset + at] = table[image[at]];
     }
   };
+}
+
+/**
+ * What the 256 levels of a pixel become: `(level / 255 - mean) / std`, in double precision, then
+ * rounded.
+ *
+ * @param options `mean` and `std`, one for all channels or one for each. Default: 0 and 1
+ * @returns one table of 256 values for all channels, or one for each
+ * @throws {RangeError} when a mean is not finite, a standard deviation is not above 0, or their
+ * counts differ
+ */
+export function levelTables(options: Partial<Normalization> = {}): Float32Array<ArrayBuffer>[] {
+  const mean = [options.mean ?? 0].flat();
+  const std = [options.std ?? 1].flat();
+  checkMoments(mean, std);
+  return Array.from({ length: Math.max(mean.length, std.length) }, (_, channel) => {
+    const [m, s] = [mean[channel % mean.length], std[channel % std.length]];
+    return Float32Array.from({ length: 256 }, (_, pixel) => (pixel / 255 - m) / s);
+  });
+}
+
+/**
+ * Checks that tables are for all channels alike or for as many as there are.
+ *
+ * @param tables from {@linkcode levelTables}
+ * @param channels number of channels of an image
+ * @throws {RangeError} when they are for another number
+ */
+export function checkChannels(tables: readonly Float32Array[], channels: number): void {
+  if (tables.length === 1 || tables.length === channels) return;
+  throw new RangeError(
+    `Cannot normalise an image of ${channels} channels as mean and std are for ${tables.length}`,
+  );
 }
 
 function checkMoments(mean: readonly number[], std: readonly number[]): void {

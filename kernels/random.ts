@@ -5,6 +5,7 @@
  */
 
 import { normalQuantile } from "./normal_distribution.ts";
+import { threefryBlock, threefryFunction } from "./threefry.ts";
 import { type DeviceTraits, type DType, intern, type Kernel, type ScalarType } from "./types.ts";
 import type { WgslProgram } from "./types.ts";
 import { grid, perThread, shader } from "./wgsl.ts";
@@ -118,30 +119,6 @@ const functions: { readonly [K in Draw]?: string } = {
 }`,
 };
 
-const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
-
-/**
- * The WGSL function `threefry(k0, k1, c0, c1) -> vec2<u32>`: one block of Threefry-2x32-20,
- * unrolled.
- */
-function threefryFunction(): string {
-  const lines = [
-    "fn threefry(k0: u32, k1: u32, c0: u32, c1: u32) -> vec2<u32> {",
-    "  let k2 = k0 ^ k1 ^ 0x1bd11bdau;",
-    "  var x = c0 + k0;",
-    "  var y = c1 + k1;",
-  ];
-  for (let round = 0; round < 20; round++) {
-    const r = ROTATIONS[round % 8];
-    lines.push(`  x += y;`, `  y = ((y << ${r}u) | (y >> ${32 - r}u)) ^ x;`);
-    if (round % 4 !== 3) continue;
-    const n = (round + 1) / 4;
-    lines.push(`  x += k${n % 3};`, `  y += k${(n + 1) % 3} + ${n}u;`);
-  }
-  lines.push("  return vec2<u32>(x, y);", "}");
-  return lines.join("\n");
-}
-
 /** Element i from the key and i. Scalars: the key's two words, then those of the draw. */
 export function randomKernel(params: RandomParams): Kernel {
   const { draw, count } = params;
@@ -157,7 +134,7 @@ export function randomKernel(params: RandomParams): Kernel {
     wgsl: (traits) => randomProgram(params, rule, traits),
     reference: (_, [out], [k0, k1, ...scalars]) => {
       for (let i = 0; i < count; i++) {
-        const [a, b] = block(k0, k1, i);
+        const [a, b] = threefryBlock(k0, k1, i, 0);
         out[i] = rule.ref(a, b, scalars);
       }
     },
@@ -176,20 +153,4 @@ function randomProgram(
     code: shader([], [{ name: "y", dtype: rule.output }], scalars, text),
     groups: grid(count, traits),
   };
-}
-
-/** One block of Threefry-2x32-20 with the counter (i, 0), for the reference. */
-function block(k0: number, k1: number, i: number): [number, number] {
-  const keys = [k0 | 0, k1 | 0, (k0 ^ k1 ^ 0x1bd11bda) | 0];
-  let x = (i + keys[0]) | 0;
-  let y = keys[1];
-  for (let round = 1; round <= 20; round++) {
-    const r = ROTATIONS[(round - 1) % 8];
-    x = (x + y) | 0;
-    y = ((y << r) | (y >>> (32 - r))) ^ x;
-    if (round % 4 > 0) continue;
-    x = (x + keys[(round / 4) % 3]) | 0;
-    y = (y + keys[(round / 4 + 1) % 3] + round / 4) | 0;
-  }
-  return [x >>> 0, y >>> 0];
 }

@@ -49,6 +49,8 @@ export interface ReduceParams {
   /** Slices of the longest reduced axis; the result is `[splits, ...outer]` where it is above 1. */
   readonly splits: number;
   readonly output: DType;
+  /** Where the results go, over the outer axes, where `splits` is 1. @default {row-major order} */
+  readonly target?: { readonly strides: readonly number[]; readonly offset: number };
 }
 
 const neutral: Record<ReduceOp, Partial<Record<DType, number>>> = {
@@ -85,10 +87,10 @@ function folded(fold: ReduceOp, type: DType, a: string, b: string): string {
 
 /** The reduction kernel of these parameters. */
 export function reduceKernel(params: ReduceParams): Kernel {
-  const { fold, expr, post, outer, reduced, inputs, scalars, splits, output } = params;
+  const { fold, expr, post, outer, reduced, inputs, scalars, splits, output, target } = params;
   const key = `reduce|${fold}|${expr.key}|${post?.key}|${outer}|${reduced}|${
     inputs.map(operandKey).join(";")
-  }|${scalars}|${splits}|${output}`;
+  }|${scalars}|${splits}|${output}${target ? `|${target.strides}:${target.offset}` : ""}`;
   return intern(key, () => ({
     op: "reduce",
     key,
@@ -161,7 +163,9 @@ function valueAt(params: ReduceParams, inner: string): string {
 }
 
 function result(params: ReduceParams, value: string): string {
-  return `y[o] = ${stored(params.output, params.post === null ? value : `post(${value})`)};`;
+  const { target } = params;
+  const at = target ? address("c", target.strides, target.offset) : "o";
+  return `y[${at}] = ${stored(params.output, params.post === null ? value : `post(${value})`)};`;
 }
 
 /** One thread folds everything of its output, in four interleaved sums for accuracy and speed. */
@@ -251,15 +255,18 @@ function reduceReference(
   const inner = sizeOf(reduced.slice(axis + 1));
   const x = new Float64Array(inputs.length);
   const outputs = sizeOf(outer);
-  out.fill(neutralValue(fold, type), 0, outputs * splits);
+  const { target } = params;
+  const to = target && addressesOf(outer, target.strides, target.offset);
   for (let o = 0; o < outputs; o++) {
+    const place = to ? to[o] : o;
+    for (let s = 0; s < splits; s++) out[s * outputs + place] = neutralValue(fold, type);
     for (let r = 0; r < sizeOf(reduced); r++) {
       for (let n = 0; n < x.length; n++) x[n] = ins[n][starts[n][o] + steps[n][r]];
       const slice = splits === 1 ? 0 : Math.floor((Math.floor(r / inner) % reduced[axis]) / chunk);
-      const at = slice * outputs + o;
+      const at = slice * outputs + place;
       out[at] = foldNumbers(fold, out[at], f(x, scalars), type);
     }
-    if (finish) out[o] = finish([out[o]], scalars);
+    if (finish) out[place] = finish([out[place]], scalars);
   }
 }
 

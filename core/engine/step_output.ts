@@ -270,8 +270,10 @@ export function toStepOutput(value: unknown, size?: number): StepOutput {
  */
 export function batchSize(batch: unknown): number {
   if (typeof batch !== "object" || batch === null) return 1;
-  const { size, inputs, targets } = batch as Record<string, unknown>;
+  // Inputs and targets may be made when they are first asked for.
+  const { size } = batch as Record<string, unknown>;
   if (Number.isSafeInteger(size) && !isTensorLike(batch)) return size as number;
+  const { inputs, targets } = batch as Record<string, unknown>;
   const first = Array.isArray(batch) && isTensorLike(batch[0]) ? batch[0] : batch;
   return leadingSize(first) ?? leadingSize(inputs) ?? leadingSize(targets) ?? 1;
 }

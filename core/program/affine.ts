@@ -144,3 +144,44 @@ export function overWriter(
   }
   return out;
 }
+
+/** A part of an axis of the writer, and which of the reader's pieces runs along it. */
+export interface WriterPiece {
+  readonly size: number;
+  readonly piece: number;
+}
+
+/** The writer's axes cut so that the reader steps evenly along each part; null where it does not visit every element once. */
+export function cutWriter(relation: Relation, shape: readonly number[]): WriterPiece[][] | null {
+  if (!isOneToOne(relation, shape)) return null;
+  const flat = relation.pieces.flat();
+  const cut: WriterPiece[][] = [];
+  for (let d = 0; d < shape.length; d++) {
+    const along = flat.flatMap(({ axis, size, step }, piece) =>
+      axis === d ? [{ size, step, piece }] : []
+    ).sort((a, b) => a.step - b.step);
+    let step = 1;
+    for (const part of along) {
+      if (part.step !== step) return null;
+      step *= part.size;
+    }
+    cut.push(along.toReversed());
+  }
+  return cut;
+}
+
+/** Strides of one of the writer's operands over its axes after such a cut, and over the axes behind them. */
+export function cutOperand(
+  cut: readonly (readonly WriterPiece[])[],
+  strides: readonly number[],
+): number[] {
+  const over = cut.flatMap((parts, d) => {
+    let stride = strides[d];
+    return parts.toReversed().map(({ size }) => {
+      const own = stride;
+      stride *= size;
+      return own;
+    }).toReversed();
+  });
+  return [...over, ...strides.slice(cut.length)];
+}

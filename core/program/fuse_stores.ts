@@ -1,44 +1,113 @@
 /** Elementwise kernels as part of the stores of the kernels that they read from. */
 
-import { input, substitute } from "../../kernels/expr.ts";
+import { dtypeOf, input, substitute } from "../../kernels/expr.ts";
 import { resultShape, withEpilogue } from "../../kernels/fusable.ts";
 import type { MapParams, StridedOperand } from "../../kernels/map.ts";
+import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
 import { type Operand, sizeOf } from "../../kernels/types.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
-import { isOneToOne, overWriter, relate } from "./affine.ts";
+import { cutOperand, cutStrides, cutWriter, isOneToOne, overWriter, relate } from "./affine.ts";
 import { MAX_BINDINGS } from "./fuse_loads.ts";
 import type { StepCall } from "./recording.ts";
+import { overlap, type Step } from "./step.ts";
 
-/** A call that writes where a copy of its result would lie; null where the reader is more than a copy of all of it. */
-export function fuseCopy(writer: StepCall, reader: StepCall): StepCall | null {
-  if (reader.kernel.op !== "map") return null;
-  const { expr, shape, inputs, output, inPlace } = reader.kernel.params as MapParams;
-  if (inPlace || expr !== input(0) || inputs.length !== 1 || shape.length > 1) return null;
-  const [from, to] = [inputs[0], output];
-  if (from.dtype !== to.dtype || from.offset !== 0 || to.offset !== 0) return null;
-  if ([...from.strides, ...to.strides].some((stride) => stride !== 1)) return null;
-  const [source] = reader.inputs;
-  const at = writer.outputs.findIndex((o) => o.buffer === source.buffer);
-  const { offset, size } = writer.outputs[at];
-  if (offset !== source.offset || size !== sizeOf(shape)) return null;
-  const [target] = reader.outputs;
-  const used = [...writer.inputs, ...writer.outputs].some((o) => o.buffer === target.buffer);
-  if (used) return null;
-  const outputs = writer.outputs.map((o, n) => n === at ? { ...target, size } : o);
-  return { ...writer, outputs };
+/** Lets a call write where a copy of its result would lie, and all its readers read there. */
+export function elideCopy(step: Step, from: number, at: number): number | null {
+  const [writer, copy] = [step.calls[from], step.calls[at]];
+  if (!isPlainCopy(copy)) return null;
+  const [source] = copy.inputs;
+  const [target] = copy.outputs;
+  const place = writer.outputs.findIndex((o) => o.buffer === source.buffer);
+  const result = writer.outputs[place];
+  const readers = step.readersOf(source.buffer);
+  const whole = result.offset === source.offset && result.size === source.size;
+  if (!whole || step.isObservable(source.buffer) || !step.canRise(copy, at, from)) return null;
+  // One dispatch cannot read and write one buffer, not even in different places; writing two places is fine.
+  const mixed = (operands: StepCall["inputs"]) => operands.some((o) => o.buffer === target.buffer);
+  if (mixed(writer.inputs) || writer.outputs.some((o) => overlap(o, target))) return null;
+  if (readers.some((index) => index !== at && mixed(step.calls[index].outputs))) return null;
+  const last = Math.max(...readers);
+  const changed = step.calls.some((call, index) =>
+    index > from && index <= last && index !== at && call.outputs.some((o) => overlap(o, target))
+  );
+  if (changed) return null;
+  const moved = (o: Operand<unknown>) =>
+    o.buffer === source.buffer
+      ? { ...o, buffer: target.buffer, offset: o.offset - source.offset + target.offset }
+      : o;
+  for (const index of readers) {
+    step.calls[index] = { ...step.calls[index], inputs: step.calls[index].inputs.map(moved) };
+  }
+  step.calls[from] = { ...writer, outputs: writer.outputs.map(moved) };
+  step.calls.splice(at, 1);
+  return at - 1;
 }
 
-/** A product or convolution that stores the reader's formula of its sums, and the sums too where `others` need them. */
-export function fuseEpilogue(
+/** Whether a call copies one range to another as it is. */
+function isPlainCopy({ kernel, inputs: [source], outputs: [target] }: StepCall): boolean {
+  if (kernel.op !== "map") return false;
+  const { expr, shape, inputs, output, inPlace } = kernel.params as MapParams;
+  if (inPlace || expr !== input(0) || inputs.length !== 1 || shape.length > 1) return false;
+  const [from, to] = [inputs[0], output];
+  return from.dtype === to.dtype && from.offset === 0 && to.offset === 0 &&
+    [...from.strides, ...to.strides].every((stride) => stride === 1) &&
+    source.size === sizeOf(shape) && target.size === source.size;
+}
+
+/** The kernel of the writer with the reader's formula where it stores; null where one of them cannot. */
+export function fuseStores(
   writer: StepCall,
   reader: StepCall,
   others: boolean,
 ): StepCall | null {
   if (reader.kernel.op !== "map" || writer.outputs.length !== 1) return null;
-  const params = reader.kernel.params as MapParams;
-  if (params.inPlace || !["matmul", "conv2d", "conv2d_weight"].includes(writer.kernel.op)) {
+  if ((reader.kernel.params as MapParams).inPlace) return null;
+  if (writer.kernel.op === "reduce") return others ? null : fusePost(writer, reader);
+  const takes = ["matmul", "conv2d", "conv2d_weight"].includes(writer.kernel.op);
+  return takes ? fuseEpilogue(writer, reader, others) : null;
+}
+
+/** A reduction that stores the reader's formula of its result. */
+function fusePost(writer: StepCall, reader: StepCall): StepCall | null {
+  const params = writer.kernel.params as ReduceParams;
+  const { expr, shape, inputs, output, scalars } = reader.kernel.params as MapParams;
+  const types = params.inputs.map((i) => i.dtype);
+  const folded = dtypeOf(params.expr, types);
+  const result = params.post === null ? folded : dtypeOf(params.post, [folded]);
+  if (params.splits !== 1 || params.target || inputs.length !== 1 || scalars.length > 0) {
     return null;
   }
+  if (result !== params.output) return null;
+  const [place] = writer.outputs;
+  const { outer } = params;
+  const relation = relate(
+    { shape, strides: inputs[0].strides, offset: reader.inputs[0].offset + inputs[0].offset },
+    { shape: outer, strides: contiguousStrides(outer), offset: place.offset },
+  );
+  const cut = relation && cutWriter(relation, outer);
+  if (cut === null) return null;
+  const target = cutStrides(relation!, output.strides);
+  if (writer.inputs.some((o) => o.buffer === reader.outputs[0].buffer)) return null;
+  const inner = params.post ?? input(0);
+  const post = substitute(expr, (e) => e.kind === "input" ? inner : undefined);
+  const kernel = reduceKernel({
+    ...params,
+    post: post === input(0) ? null : post,
+    outer: cut.flat().map(({ size }) => size),
+    inputs: params.inputs.map((o) => ({ ...o, strides: cutOperand(cut, o.strides) })),
+    output: output.dtype,
+    target: { strides: cut.flat().map(({ piece }) => target[piece]), offset: output.offset },
+  });
+  return { ...writer, kernel, outputs: reader.outputs };
+}
+
+/** A product or convolution that stores the reader's formula of its sums, and the sums too where `others` need them. */
+function fuseEpilogue(
+  writer: StepCall,
+  reader: StepCall,
+  others: boolean,
+): StepCall | null {
+  const params = reader.kernel.params as MapParams;
   const shape = resultShape(writer.kernel);
   const [result] = writer.outputs;
   const strides = contiguousStrides(shape);

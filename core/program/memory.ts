@@ -1,6 +1,7 @@
 /** Places for the intermediate values of a step: values that do not live at once share a buffer. */
 
 import { VirtualBuffer } from "../backend/capture.ts";
+import { threefry2x32 } from "../tensor/random.ts";
 import { bytesPerElement } from "../../kernels/types.ts";
 import type { StepCall } from "./recording.ts";
 
@@ -56,35 +57,62 @@ function mostAtOnce(lives: readonly Lifetime[], length: number): number {
   return change.reduce((most, step) => Math.max(most, now += step), 0);
 }
 
-/**
- * Gives the largest values their places first; each takes the fullest buffer that is free for its whole life, and buffers grow
- * where that costs less than a new one.
- */
+interface Slots {
+  readonly bytes: number;
+  readonly sizes: readonly number[];
+  readonly slotOf: ReadonlyMap<unknown, number>;
+}
+
+/** Gives each value, in the order given, the free buffer whose size fits best; buffers grow where that is cheaper than a new one. */
+function place(lives: readonly Lifetime[]): Slots {
+  const slots: { bytes: number; lives: Lifetime[] }[] = [];
+  const slotOf = new Map<unknown, number>();
+  for (const life of lives) {
+    let best = -1;
+    let least = life.bytes;
+    slots.forEach((slot, i) => {
+      const free = slot.lives.every((o) => o.until < life.from || life.until < o.from);
+      // Growth costs all of it; unused room costs a little, so that it stays for larger values.
+      const cost = Math.max(0, life.bytes - slot.bytes) + Math.max(0, slot.bytes - life.bytes) / 64;
+      if (free && cost < least) [best, least] = [i, cost];
+    });
+    if (best < 0) best = slots.push({ bytes: life.bytes, lives: [] }) - 1;
+    slots[best].bytes = Math.max(slots[best].bytes, life.bytes);
+    slots[best].lives.push(life);
+    slotOf.set(life.buffer, best);
+  }
+  const sizes = slots.map((slot) => slot.bytes);
+  return { bytes: sizes.reduce((a, b) => a + b, 0), sizes, slotOf };
+}
+
+/** Orders tried beside the plain ones. */
+const TRIES = 48;
+
+/** Values that do not live at once share buffers; of many orders of giving them out the one that takes least memory counts. */
 export function planMemory(
   calls: readonly StepCall[],
   observable: ReadonlySet<unknown>,
 ): MemoryPlan {
   const lives = lifetimes(calls, observable);
-  const slots: { bytes: number; lives: Lifetime[] }[] = [];
-  const slotOf = new Map<unknown, number>();
-  const ordered = lives.toSorted((a, b) => b.bytes - a.bytes || a.from - b.from);
-  for (const life of ordered) {
-    const free = (slot: { lives: Lifetime[] }) =>
-      slot.lives.every(({ from, until }) => until < life.from || life.until < from);
-    // Larger values came first, so every free buffer is large enough; the smallest of them wastes least.
-    let best = -1;
-    slots.forEach((slot, i) => {
-      if (free(slot) && (best < 0 || slot.bytes < slots[best].bytes)) best = i;
-    });
-    if (best < 0) best = slots.push({ bytes: life.bytes, lives: [] }) - 1;
-    slots[best].lives.push(life);
-    slotOf.set(life.buffer, best);
+  const least = mostAtOnce(lives, calls.length);
+  const by = (weight: (life: Lifetime) => number) =>
+    lives.toSorted((a, b) => weight(b) - weight(a) || a.from - b.from);
+  let best = place(by((life) => life.bytes));
+  const attempt = (order: readonly Lifetime[]) => {
+    const slots = place(order);
+    if (slots.bytes < best.bytes) best = slots;
+  };
+  attempt(lives);
+  attempt(by((life) => life.bytes * (life.until - life.from + 1)));
+  for (let k = 0; k < TRIES && best.bytes > least; k++) {
+    const noise = new Map(lives.map((life, i) => [life, threefry2x32(k, i, 0, 0)[0] / 2 ** 32]));
+    attempt(by((life) => life.bytes * (0.5 + noise.get(life)!)));
   }
   return {
     calls,
-    slots: slots.map(({ bytes }) => bytes / 4),
-    slotOf,
-    bytes: slots.reduce((sum, { bytes }) => sum + bytes, 0),
-    least: mostAtOnce(lives, calls.length),
+    slots: best.sizes.map((bytes) => bytes / 4),
+    slotOf: best.slotOf,
+    bytes: best.bytes,
+    least,
   };
 }

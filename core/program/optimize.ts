@@ -1,6 +1,7 @@
 /** The passes over a captured step, in their order. */
 
 import { fuse } from "./fuse.ts";
+import { reuseInputs } from "./in_place.ts";
 import { mergeEqual, removeDead } from "./prune.ts";
 import type { StepCall } from "./recording.ts";
 
@@ -15,5 +16,5 @@ export function optimize(
   observable: ReadonlySet<unknown>,
 ): StepCall[] {
   const merged = mergeEqual(removeDead(calls, observable), observable);
-  return fuse(merged, observable);
+  return reuseInputs(fuse(merged, observable), observable);
 }

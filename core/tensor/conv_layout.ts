@@ -1,9 +1,10 @@
 /** How convolutions want their operands to lie in memory. */
 
 import { input } from "../../kernels/expr.ts";
+import { padKernel } from "../../kernels/pad.ts";
 import { fullOn } from "./fill.ts";
-import { isAligned, launchMap, launchMapInto, noScalars } from "./launch.ts";
-import type { Tensor } from "./tensor.ts";
+import { denseOperand, isAligned, launchMap, noScalars, operandOf, residualOf } from "./launch.ts";
+import { empty, type Tensor } from "./tensor.ts";
 
 /** A tensor that lies in the memory order [N, H, W, C] without gaps, surrounded by zeros; a view of it as such. */
 export function channelsLast(x: Tensor, pad: readonly [number, number]): Tensor {
@@ -30,26 +31,18 @@ export function place(
   start: readonly [number, number],
   step: readonly [number, number],
 ): Tensor {
-  const out = fullOn(image.device, shape, image.dtype, 0);
-  const first = [0, 1].map((d) => Math.max(0, Math.ceil(-start[d] / step[d])));
-  const last = [0, 1].map((d) =>
-    Math.min(image.shape[1 + d] - 1, Math.floor((shape[1 + d] - 1 - start[d]) / step[d]))
-  );
-  const [rows, columns] = [last[0] - first[0] + 1, last[1] - first[1] + 1];
-  if (rows <= 0 || columns <= 0) return out;
-  const size = [shape[0], rows, columns, shape[3]];
-  const from = image.alias({
-    shape: size,
-    strides: image.strides,
-    offset: image.offset + first[0] * image.strides[1] + first[1] * image.strides[2],
+  const [n, h, w, c] = shape;
+  const size = [image.shape[1], image.shape[2]] as const;
+  if (image.size === 0) return fullOn(image.device, shape, image.dtype, 0);
+  const out = empty(image.device, shape, image.dtype, "pad");
+  if (out.size === 0) return out;
+  const operand = { dtype: image.dtype, strides: image.strides, offset: residualOf(image) };
+  image.device.record({
+    kernel: padKernel({ shape: [n, h, w, c], size, start, step, image: operand }),
+    inputs: [operandOf(image)],
+    outputs: [denseOperand(out)],
+    scalars: [],
   });
-  const [, sy, sx] = out.strides;
-  const to = out.alias({
-    shape: size,
-    strides: [out.strides[0], sy * step[0], sx * step[1], 1],
-    offset: (start[0] + first[0] * step[0]) * sy + (start[1] + first[1] * step[1]) * sx,
-  });
-  launchMapInto(input(0), [from], to, noScalars);
   return out;
 }
 
