@@ -5,13 +5,19 @@ import { threefry2x32 } from "../tensor/random.ts";
 import { bytesPerElement } from "../../kernels/types.ts";
 import type { StepCall } from "./recording.ts";
 
+/** The place of a value: the number of a buffer, and the first word in it. */
+export interface Place {
+  readonly slot: number;
+  readonly offset: number;
+}
+
 /** Where the values of a step lie. */
 export interface MemoryPlan {
   readonly calls: readonly StepCall[];
   /** Size of each buffer, in words of 4 bytes. */
   readonly slots: readonly number[];
-  /** Number of the buffer of a value. */
-  readonly slotOf: ReadonlyMap<unknown, number>;
+  /** Where each value lies. */
+  readonly placeOf: ReadonlyMap<unknown, Place>;
   /** Bytes of all buffers. */
   readonly bytes: number;
   /** The most bytes that live at once. */
@@ -57,38 +63,89 @@ function mostAtOnce(lives: readonly Lifetime[], length: number): number {
   return change.reduce((most, step) => Math.max(most, now += step), 0);
 }
 
-interface Slots {
-  readonly bytes: number;
-  readonly sizes: readonly number[];
-  readonly slotOf: ReadonlyMap<unknown, number>;
+/** A buffer that is being filled: values that live at once lie behind each other. */
+interface Slot {
+  bytes: number;
+  readonly held: { readonly life: Lifetime; readonly offset: number }[];
 }
 
-/** Gives each value, in the order given, the free buffer whose size fits best; buffers grow where that is cheaper than a new one. */
-function place(lives: readonly Lifetime[]): Slots {
-  const slots: { bytes: number; lives: Lifetime[] }[] = [];
-  const slotOf = new Map<unknown, number>();
+/** A way of giving the values their places. */
+interface Layout {
+  readonly bytes: number;
+  readonly sizes: readonly number[];
+  readonly placeOf: ReadonlyMap<unknown, Place>;
+}
+
+/** Buffers do not grow beyond this many bytes by holding several values. */
+const MOST_SHARED = 64 * 2 ** 20;
+
+/**
+ * Gives each value, in the order given, the place that makes the buffers grow least.
+ *
+ * @param apart values that one dispatch reads and writes: these cannot lie in one buffer
+ */
+function layOut(
+  lives: readonly Lifetime[],
+  apart: ReadonlyMap<unknown, ReadonlySet<unknown>>,
+): Layout {
+  const slots: Slot[] = [];
+  const placeOf = new Map<unknown, Place>();
   for (const life of lives) {
-    let best = -1;
-    let least = life.bytes;
-    slots.forEach((slot, i) => {
-      const free = slot.lives.every((o) => o.until < life.from || life.until < o.from);
-      // Growth costs all of it; unused room costs a little, so that it stays for larger values.
-      const cost = Math.max(0, life.bytes - slot.bytes) + Math.max(0, slot.bytes - life.bytes) / 64;
-      if (free && cost < least) [best, least] = [i, cost];
+    const others = apart.get(life.buffer);
+    let best = { slot: slots.length, offset: 0, growth: life.bytes };
+    slots.forEach((slot, index) => {
+      if (slot.held.some((h) => others?.has(h.life.buffer))) return;
+      const offset = lowestGap(slot, life);
+      const end = offset + life.bytes;
+      const growth = Math.max(0, end - slot.bytes);
+      if (growth > 0 && end > MOST_SHARED) return;
+      if (growth < best.growth) best = { slot: index, offset, growth };
     });
-    if (best < 0) best = slots.push({ bytes: life.bytes, lives: [] }) - 1;
-    slots[best].bytes = Math.max(slots[best].bytes, life.bytes);
-    slots[best].lives.push(life);
-    slotOf.set(life.buffer, best);
+    if (best.slot === slots.length) slots.push({ bytes: 0, held: [] });
+    const slot = slots[best.slot];
+    slot.bytes += best.growth;
+    slot.held.push({ life, offset: best.offset });
+    placeOf.set(life.buffer, { slot: best.slot, offset: best.offset / 4 });
   }
   const sizes = slots.map((slot) => slot.bytes);
-  return { bytes: sizes.reduce((a, b) => a + b, 0), sizes, slotOf };
+  return { bytes: sizes.reduce((a, b) => a + b, 0), sizes, placeOf };
+}
+
+/** The first place of a buffer where nothing lies as long as the value lives. */
+function lowestGap({ held }: Slot, life: Lifetime): number {
+  const taken = held
+    .filter((h) => h.life.from <= life.until && life.from <= h.life.until)
+    .sort((a, b) => a.offset - b.offset);
+  let at = 0;
+  for (const { offset, life: other } of taken) {
+    if (offset - at >= life.bytes) break;
+    at = Math.max(at, offset + other.bytes);
+  }
+  return at;
+}
+
+/** For each value those that a dispatch reads where it writes this one, or the other way round. */
+function separated(calls: readonly StepCall[]): Map<unknown, Set<unknown>> {
+  const apart = new Map<unknown, Set<unknown>>();
+  const add = (a: unknown, b: unknown) => {
+    if (!apart.has(a)) apart.set(a, new Set());
+    apart.get(a)!.add(b);
+  };
+  for (const { inputs, outputs } of calls) {
+    for (const { buffer: i } of inputs) {
+      for (const { buffer: o } of outputs) {
+        add(i, o);
+        add(o, i);
+      }
+    }
+  }
+  return apart;
 }
 
 /** Orders tried beside the plain ones. */
-const TRIES = 48;
+const TRIES = 64;
 
-/** Values that do not live at once share buffers; of many orders of giving them out the one that takes least memory counts. */
+/** Values share buffers, one behind the other or one after the other; of many orders of giving them out the one that takes least memory counts. */
 export function planMemory(
   calls: readonly StepCall[],
   observable: ReadonlySet<unknown>,
@@ -97,21 +154,22 @@ export function planMemory(
   const least = mostAtOnce(lives, calls.length);
   const by = (weight: (life: Lifetime) => number) =>
     lives.toSorted((a, b) => weight(b) - weight(a) || a.from - b.from);
-  let best = place(by((life) => life.bytes));
+  const apart = separated(calls);
+  let best = layOut(by((life) => life.bytes), apart);
   const attempt = (order: readonly Lifetime[]) => {
-    const slots = place(order);
-    if (slots.bytes < best.bytes) best = slots;
+    const layout = layOut(order, apart);
+    if (layout.bytes < best.bytes) best = layout;
   };
   attempt(lives);
   attempt(by((life) => life.bytes * (life.until - life.from + 1)));
   for (let k = 0; k < TRIES && best.bytes > least; k++) {
     const noise = new Map(lives.map((life, i) => [life, threefry2x32(k, i, 0, 0)[0] / 2 ** 32]));
-    attempt(by((life) => life.bytes * (0.5 + noise.get(life)!)));
+    attempt(by((life) => life.bytes * 2 ** (6 * noise.get(life)!)));
   }
   return {
     calls,
     slots: best.sizes.map((bytes) => bytes / 4),
-    slotOf: best.slotOf,
+    placeOf: best.placeOf,
     bytes: best.bytes,
     least,
   };

@@ -3,6 +3,7 @@
 import { fuse } from "./fuse.ts";
 import { reuseInputs } from "./in_place.ts";
 import { mergeEqual, removeDead } from "./prune.ts";
+import { schedule } from "./schedule.ts";
 import type { StepCall } from "./recording.ts";
 
 /**
@@ -16,5 +17,5 @@ export function optimize(
   observable: ReadonlySet<unknown>,
 ): StepCall[] {
   const merged = mergeEqual(removeDead(calls, observable), observable);
-  return reuseInputs(fuse(merged, observable), observable);
+  return reuseInputs(schedule(fuse(merged, observable), observable), observable);
 }

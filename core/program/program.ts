@@ -3,7 +3,7 @@
 import { VirtualBuffer } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { CaptureError } from "../errors.ts";
-import type { KernelCall, Operand } from "../../kernels/types.ts";
+import { bytesPerElement, type KernelCall, type Operand } from "../../kernels/types.ts";
 import { planMemory } from "./memory.ts";
 import { optimize } from "./optimize.ts";
 import type { Recording, ScalarCell, StepCall } from "./recording.ts";
@@ -86,8 +86,12 @@ export class Program {
         return own;
       }
       if (!(buffer instanceof VirtualBuffer)) return operand;
-      const home = kept.get(buffer) ?? constants.get(buffer) ?? slots[plan.slotOf.get(buffer)!];
-      return { buffer: home.buffer, offset, size };
+      const home = kept.get(buffer) ?? constants.get(buffer);
+      if (home !== undefined) return { buffer: home.buffer, offset, size };
+      const at = plan.placeOf.get(buffer)!;
+      // Operands count in their own elements, and f16 has two to a word.
+      const start = at.offset * 4 / bytesPerElement(buffer.dtype);
+      return { buffer: slots[at.slot].buffer, offset: start + offset, size };
     };
     this.#calls = plan.calls.map(({ kernel, inputs, outputs, cells }) => ({
       call: {
