@@ -4,6 +4,7 @@ import { VirtualBuffer } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { CaptureError } from "../errors.ts";
 import { bytesPerElement, type KernelCall, type Operand } from "../../kernels/types.ts";
+import { hoist } from "./hoist.ts";
 import { planMemory } from "./memory.ts";
 import { optimize } from "./optimize.ts";
 import type { Recording, ScalarCell, StepCall } from "./recording.ts";
@@ -67,11 +68,14 @@ export class Program {
     }
     const inputIndex = new Map<unknown, number>(inputs.map(({ buffer }, i) => [buffer, i]));
     const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...inputIndex.keys()]);
-    const calls = optimize(recording.calls, observable);
-    const plan = planMemory(calls, observable);
+    const { once, values, calls } = hoist(optimize(recording.calls, observable), observable);
+    const plan = planMemory(calls, new Set([...observable, ...values]));
     this.memory = { plannedBytes: plan.bytes, leastBytes: plan.least };
     const slots = plan.slots.map((count) => device.allocate(count, "f32", "captured step"));
-    const constants = this.#constants(calls, observable);
+    const constants = this.#constants([...once, ...calls], observable);
+    for (const value of values) {
+      constants.set(value, device.allocate(value.count, value.dtype, value.label));
+    }
     this.#owned = [...slots, ...constants.values()];
     const resultIndex = new Map<unknown, number>(this.#results.map((buffer, i) => [buffer, i]));
     this.#inputs = inputs.map(() => []);
@@ -93,7 +97,7 @@ export class Program {
       const start = at.offset * 4 / bytesPerElement(buffer.dtype);
       return { buffer: slots[at.slot].buffer, offset: start + offset, size };
     };
-    this.#calls = plan.calls.map(({ kernel, inputs, outputs, cells }) => ({
+    const planned = ({ kernel, inputs, outputs, cells }: StepCall): PlannedCall => ({
       call: {
         kernel,
         inputs: inputs.map(place),
@@ -101,7 +105,9 @@ export class Program {
         scalars: cells.flatMap((cell) => cell.values),
       },
       live: cells.some((cell) => cell.live) ? cells : [],
-    }));
+    });
+    for (const call of once) device.record(planned(call).call);
+    this.#calls = plan.calls.map(planned);
     this.dispatches = this.#calls.length;
     this.#written = writtenExternals(calls, recording);
     for (const { buffer } of calls.flatMap((call) => call.outputs)) {
