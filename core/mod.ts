@@ -106,10 +106,11 @@ export {
 export { scaleShift, standardize, type Standardized } from "./tensor/norm.ts";
 export { embedding, type EmbeddingOptions } from "./tensor/gather.ts";
 export {
-  type AugmentationDraw,
+  augmentationDraw,
   gatherImages,
   type GatherImagesOptions,
   type ImageAugmentation,
+  type ImageDraw,
 } from "./tensor/gather_images.ts";
 export {
   bernoulli,

@@ -39,6 +39,7 @@ export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./fi
 export type { JsonValue } from "./json_values.ts";
 export { configureLogging, type LoggingOptions } from "./log.ts";
 export type { RunError, RunMeta, RunStatus } from "./meta.ts";
+export { ProfilerCallback, type ProfilerOptions } from "./profiler_callback.ts";
 export {
   type EventRow,
   listRuns,

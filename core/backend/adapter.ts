@@ -2,7 +2,10 @@
 
 import type { DeviceTraits } from "../../kernels/types.ts";
 import { DeviceError } from "../errors.ts";
-import { WebGpuBackend } from "./webgpu.ts";
+import { debugLine } from "./debug.ts";
+import { environment } from "./host.ts";
+import { tuneStoreFor } from "./tune_store.ts";
+import { type TuneOptions, WebGpuBackend } from "./webgpu.ts";
 
 /** Which adapter is wanted and how much memory it may use. */
 export interface AdapterOptions {
@@ -12,6 +15,12 @@ export interface AdapterOptions {
   readonly memoryBudget: number;
   /** Told to kernels instead of what the adapter says, to try their other variants. @default {{}} */
   readonly traits?: Partial<DeviceTraits>;
+  /**
+   * How variants of kernels are measured; null leaves it to the rule of each kernel. By default all devices of an adapter share
+   * what is found, within a small part of the time; `LEGOML_TUNE=all` measures at once, `LEGOML_TUNE=0` or `traits` leave it to
+   * the rule.
+   */
+  readonly tune?: TuneOptions | null;
 }
 
 const NO_ADAPTER = "no WebGPU adapter was found; install a Vulkan driver " +
@@ -51,7 +60,32 @@ export async function openWebGpu(options: AdapterOptions): Promise<WebGpuBackend
     f16: adapter.features.has("shader-f16"),
     ...options.traits,
   };
-  return new WebGpuBackend(device, name, traits, options.memoryBudget);
+  debugLine(1, () => describe(name, device, traits));
+  const tune = options.tune !== undefined || options.traits !== undefined
+    ? options.tune ?? null
+    : sharedTuning(info, traits);
+  return new WebGpuBackend(device, name, traits, options.memoryBudget, tune);
+}
+
+/** `LEGOML_TUNE=all` measures in the first reads whatever there is to measure. */
+const unlimited = { perReadMs: Infinity, initialMs: Infinity };
+
+/** What was measured on the same adapter and driver counts again. */
+function sharedTuning(info: GPUAdapterInfo, traits: DeviceTraits): TuneOptions | null {
+  const { vendor, architecture, device, description } = info;
+  const identity = [vendor, architecture, device, description, JSON.stringify(traits)].join("|");
+  const store = tuneStoreFor(identity);
+  debugLine(1, () => {
+    if (store === null) return "kernels are not measured, as LEGOML_TUNE=0 says";
+    return `measured kernels are kept in ${store.file ?? "memory"}`;
+  });
+  return store && { store, limits: environment("LEGOML_TUNE") === "all" ? unlimited : undefined };
+}
+
+function describe(name: string, device: GPUDevice, traits: DeviceTraits): string {
+  const limits = LIMITS.map((limit) => `${limit} ${device.limits[limit]}`).join(", ");
+  const kind = traits.software ? "software" : "hardware";
+  return `adapter ${name}, ${kind}; features ${[...device.features].sort().join(", ")}; ${limits}`;
 }
 
 async function requestAdapter(software: boolean): Promise<GPUAdapter> {

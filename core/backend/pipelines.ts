@@ -1,21 +1,46 @@
 /** Compiled kernels and their bind groups, each made once. */
 
 import { bytesPerElement } from "../../kernels/types.ts";
-import type { DeviceTraits, Kernel, KernelCall } from "../../kernels/types.ts";
+import type {
+  DeviceTraits,
+  Kernel,
+  KernelCall,
+  Operand,
+  WgslProgram,
+} from "../../kernels/types.ts";
 import { ShapeError } from "../errors.ts";
 import type { PoolBuffer } from "./pool.ts";
+import { hashOf, type TuneStore } from "./tune_store.ts";
+import { debugLine } from "./debug.ts";
+import type { CompiledVariant, Tuner } from "./tuner.ts";
 
 /** A kernel as this device runs it. */
 export interface PipelineEntry {
   readonly kernel: Kernel;
-  readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
-  readonly groups: readonly [number, number, number];
   readonly bound: BoundTree;
+  /** The first way to do it, or the one that measured best. */
+  pipeline: GPUComputePipeline;
+  groups: readonly [number, number, number];
+  /** How often it ran. */
+  calls: number;
 }
 
-/** Bind groups by the places of their operands, one level for each operand. */
-type BoundTree = Map<number, BoundTree | GPUBindGroup>;
+/** A kernel with its operands in their places, ready to be encoded. */
+export interface BoundCall {
+  readonly entry: PipelineEntry;
+  readonly group: GPUBindGroup;
+  /** Where the operands are, inputs first. */
+  readonly buffers: readonly PoolBuffer[];
+  readonly offsets: readonly number[];
+  /** Bind groups of older generations were dropped. */
+  readonly generation: number;
+  /** The operands that were last bound here, by identity. */
+  outputs: readonly Operand<PoolBuffer>[];
+}
+
+/** Bound calls by the places of their operands, one level for each operand. */
+type BoundTree = Map<number, BoundTree | BoundCall>;
 
 /** A number for a place: 2^22 buffers of 2^31 elements fit into the exact integers. */
 function placeOf(operand: { readonly buffer: PoolBuffer; readonly offset: number }): number {
@@ -32,15 +57,31 @@ export class Pipelines {
   readonly #device: GPUDevice;
   readonly #traits: DeviceTraits;
   readonly #uniforms: GPUBuffer;
+  readonly #choices: TuneStore | null;
+  /** Measures kernels that can be done in several ways. */
+  tuner: Tuner | null = null;
   readonly #entries = new Map<Kernel, PipelineEntry>();
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   /** Counts the submissions that really ran. */
   readonly stampPipeline: GPUComputePipeline;
+  /** What calls that came before found, by their operands: captured steps bring the same ones again. */
+  readonly #seen = new WeakMap<readonly Operand<PoolBuffer>[], BoundCall>();
   #made = 0;
   #alive = 0;
+  #generation = 0;
 
-  constructor(device: GPUDevice, traits: DeviceTraits, uniforms: GPUBuffer) {
+  /**
+   * @param uniforms where the scalars of calls are written
+   * @param choices variants that measured best, where that is known
+   */
+  constructor(
+    device: GPUDevice,
+    traits: DeviceTraits,
+    uniforms: GPUBuffer,
+    choices: TuneStore | null = null,
+  ) {
     this.#device = device;
+    this.#choices = choices;
     this.#traits = traits;
     this.#uniforms = uniforms;
     this.stampPipeline = this.#compile("stamp", STAMP, this.#layout(0, 1, false));
@@ -66,48 +107,71 @@ export class Pipelines {
     });
   }
 
-  /** The compiled kernel. */
-  get(kernel: Kernel): PipelineEntry {
-    let entry = this.#entries.get(kernel);
-    if (entry === undefined) {
-      entry = this.#make(kernel);
-      this.#entries.set(kernel, entry);
-    }
-    return entry;
-  }
-
-  /** The bind group of a call; the scalars are bound with a dynamic offset. */
-  bindGroup(entry: PipelineEntry, call: KernelCall<PoolBuffer>): GPUBindGroup {
-    // Sizes follow from the kernel, so the places of the operands say it all.
-    const operands = [...call.inputs, ...call.outputs];
-    const last = placeOf(operands.pop()!);
-    let level = entry.bound;
-    for (const operand of operands) {
-      const place = placeOf(operand);
-      let next = level.get(place) as BoundTree | undefined;
-      if (next === undefined) level.set(place, next = new Map());
-      level = next;
-    }
-    const known = level.get(last) as GPUBindGroup | undefined;
-    if (known !== undefined) return known;
-    if (this.#alive >= MAX_BIND_GROUPS) {
-      this.forgetBindGroups();
-      return this.bindGroup(entry, call);
-    }
-    const group = this.#bind(entry, call);
-    level.set(last, group);
-    this.#alive++;
-    this.#made++;
-    return group;
+  /** The call with its pipeline and bind group; the scalars are bound with a dynamic offset. */
+  bind(call: KernelCall<PoolBuffer>): BoundCall {
+    const seen = this.#seen.get(call.outputs);
+    if (seen !== undefined && this.#holds(seen, call)) return seen;
+    const bound = this.#find(this.#entries.get(call.kernel) ?? this.#make(call), call);
+    // Ops make new arrays for each call; arrays that come twice belong to a captured step.
+    if (bound.outputs === call.outputs) this.#seen.set(call.outputs, bound);
+    else bound.outputs = call.outputs;
+    return bound;
   }
 
   /** Drops all bind groups, since they keep their buffers alive. */
   forgetBindGroups(): void {
     for (const entry of this.#entries.values()) entry.bound.clear();
     this.#alive = 0;
+    this.#generation++;
   }
 
-  #make(kernel: Kernel): PipelineEntry {
+  /** Whether the call is what it was: a captured step moves its inputs and results. */
+  #holds(seen: BoundCall, { kernel, inputs, outputs }: KernelCall<PoolBuffer>): boolean {
+    if (seen.entry.kernel !== kernel || seen.generation !== this.#generation) return false;
+    const { buffers, offsets } = seen;
+    let at = 0;
+    for (let i = 0; i < inputs.length; i++, at++) {
+      if (inputs[i].buffer !== buffers[at] || inputs[i].offset !== offsets[at]) return false;
+    }
+    for (let i = 0; i < outputs.length; i++, at++) {
+      if (outputs[i].buffer !== buffers[at] || outputs[i].offset !== offsets[at]) return false;
+    }
+    return true;
+  }
+
+  #find(entry: PipelineEntry, call: KernelCall<PoolBuffer>): BoundCall {
+    // Sizes follow from the kernel, so the places of the operands say it all.
+    const operands = [...call.inputs, ...call.outputs];
+    const last = placeOf(operands[operands.length - 1]);
+    let level = entry.bound;
+    for (let i = 0; i < operands.length - 1; i++) {
+      const place = placeOf(operands[i]);
+      let next = level.get(place) as BoundTree | undefined;
+      if (next === undefined) level.set(place, next = new Map());
+      level = next;
+    }
+    const known = level.get(last) as BoundCall | undefined;
+    if (known !== undefined) return known;
+    if (this.#alive >= MAX_BIND_GROUPS) {
+      this.forgetBindGroups();
+      return this.#find(entry, call);
+    }
+    const bound: BoundCall = {
+      entry,
+      group: this.#bind(entry, call),
+      buffers: operands.map((o) => o.buffer),
+      offsets: operands.map((o) => o.offset),
+      generation: this.#generation,
+      outputs: [],
+    };
+    level.set(last, bound);
+    this.#alive++;
+    this.#made++;
+    return bound;
+  }
+
+  #make(call: KernelCall<PoolBuffer>): PipelineEntry {
+    const { kernel } = call;
     const bindings = kernel.inputs.length + kernel.outputs.length;
     const limit = this.#device.limits.maxStorageBuffersPerShaderStage;
     if (bindings > limit) {
@@ -115,20 +179,44 @@ export class Pipelines {
         `Cannot run ${kernel.op} over ${bindings} buffers: this device binds at most ${limit} in one kernel`,
       );
     }
-    const { code, groups } = kernel.wgsl(this.#traits);
+    const layout = this.#layout(
+      kernel.inputs.length,
+      kernel.outputs.length,
+      kernel.scalars.length > 0,
+    );
+    const variants = kernel.variants?.(this.#traits) ?? [];
+    const remembered = variants.length > 1 ? this.#remembered(kernel, variants) : null;
+    const program = remembered ?? kernel.wgsl(this.#traits, variants[0]);
+    const { pipeline, groups, code } = this.#build(kernel, layout, program);
+    const entry = { kernel, layout, bound: new Map(), pipeline, groups, calls: 0 };
+    this.#entries.set(kernel, entry);
+    if (variants.length > 1 && remembered === null) this.tuner?.add(entry, variants, code, call);
+    return entry;
+  }
+
+  /** A kernel in one of its other ways; its bind groups serve them all. */
+  variant({ kernel, layout }: PipelineEntry, name: string): CompiledVariant {
+    return this.#build(kernel, layout, kernel.wgsl(this.#traits, name));
+  }
+
+  /** The way that was measured before, unless its shader is another one now. */
+  #remembered(kernel: Kernel, variants: readonly string[]): WgslProgram | null {
+    const choice = this.#choices?.get(kernel.key);
+    if (choice === undefined || !variants.includes(choice.variant)) return null;
+    const program = kernel.wgsl(this.#traits, choice.variant);
+    return hashOf(program.code) === choice.code ? program : null;
+  }
+
+  #build(kernel: Kernel, layout: GPUBindGroupLayout, program: WgslProgram): CompiledVariant {
+    const { code, groups } = program;
     if (groups.some((n) => n > this.#traits.maxGroups)) {
       throw new ShapeError(
         `Cannot run ${kernel.op} in ${groups.join(" × ")} workgroups: this device starts at most ` +
           `${this.#traits.maxGroups} in one dimension`,
       );
     }
-    const layout = this.#layout(
-      kernel.inputs.length,
-      kernel.outputs.length,
-      kernel.scalars.length > 0,
-    );
-    const pipeline = this.#compile(kernel.key.slice(0, 120), code, layout);
-    return { kernel, pipeline, layout, groups, bound: new Map() };
+    debugLine(4, () => `${kernel.key} in ${groups.join(" × ")} workgroups\n${code}`);
+    return { pipeline: this.#compile(kernel.key.slice(0, 120), code, layout), groups, code };
   }
 
   #compile(label: string, code: string, layout: GPUBindGroupLayout): GPUComputePipeline {

@@ -2,6 +2,7 @@
 
 import { GpuFaultError } from "../errors.ts";
 import type { FaultLatch } from "./fault.ts";
+import type { HostSpan } from "./profiler.ts";
 
 interface PendingRead {
   readonly buffer: GPUBuffer;
@@ -22,6 +23,9 @@ export class Readback {
   #pending: PendingRead[] = [];
   readonly #wanted = new Set<GPUBuffer>();
   #count = 0;
+  #waitedMs = 0;
+  /** Takes the waits for the device while a profile is taken. */
+  waits: HostSpan[] | null = null;
 
   /**
    * @param stamp buffer whose first word counts the submissions that really ran
@@ -46,6 +50,16 @@ export class Readback {
       this.#wanted.add(buffer);
       if (this.#pending.length === 1) queueMicrotask(() => this.#run());
     });
+  }
+
+  /** How long they took together, in ms. */
+  get waitedMs(): number {
+    return this.#waitedMs;
+  }
+
+  /** Whether reads were asked for that have not been handed to the device. */
+  get waiting(): boolean {
+    return this.#pending.length > 0;
   }
 
   /** To be called before a buffer changes: reads that were asked for still get what is in it now. */
@@ -77,11 +91,12 @@ export class Readback {
     });
     try {
       this.#copy(reads, staging);
+      const start = performance.now();
       await staging.mapAsync(GPUMapMode.READ).catch((error: Error) => {
         this.#fault.check();
         throw new GpuFaultError(`Cannot read from the device: ${error.message}`);
       });
-      this.#count++;
+      this.#noteWait(start, performance.now());
       this.#fault.check();
       const data = staging.getMappedRange().slice(0);
       staging.unmap();
@@ -91,6 +106,12 @@ export class Readback {
     } finally {
       staging.destroy();
     }
+  }
+
+  #noteWait(start: number, end: number): void {
+    this.#count++;
+    this.#waitedMs += end - start;
+    this.waits?.push({ start, end });
   }
 
   #copy(reads: readonly PendingRead[], staging: GPUBuffer): void {

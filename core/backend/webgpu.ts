@@ -3,10 +3,16 @@
 import { bytesPerElement } from "../../kernels/types.ts";
 import type { DeviceTraits, DType, Kernel, KernelCall, Operand } from "../../kernels/types.ts";
 import type { Backend, HostArray, MemoryStats, WorkStats } from "./backend.ts";
+import { debugLine } from "./debug.ts";
 import { FaultLatch } from "./fault.ts";
 import { BufferPool, type PoolBuffer } from "./pool.ts";
 import { Readback } from "./readback.ts";
 import { Pipelines } from "./pipelines.ts";
+import type { Profilable, ProfileRecording } from "./profiler.ts";
+import type { TuneStore } from "./tune_store.ts";
+import { Tuner, type TunerLimits } from "./tuner.ts";
+import { canTime } from "./timestamps.ts";
+import { Watch } from "./watch.ts";
 
 /**
  * Calls in one submission at most. Hardware starts while the host still records; a software adapter runs on the host's own
@@ -16,20 +22,31 @@ const CALLS_PER_SUBMIT = { hardware: 64, software: 1024 };
 /** Scalars of one call lie in a slot of this many bytes, the offset alignment that every device has. */
 const SLOT = 256;
 
+/** How variants of kernels are measured. */
+export interface TuneOptions {
+  /** What is known already, and takes what is found. */
+  readonly store: TuneStore;
+  /** How much it may cost. */
+  readonly limits?: Partial<TunerLimits>;
+}
+
 /** Runs kernel calls on a WebGPU device. */
-export class WebGpuBackend implements Backend<PoolBuffer> {
+export class WebGpuBackend implements Backend<PoolBuffer>, Profilable {
   readonly kind = "webgpu";
   readonly #device: GPUDevice;
   readonly #fault: FaultLatch;
   readonly #pool: BufferPool;
   readonly #pipelines: Pipelines;
   readonly #readback: Readback;
+  readonly #watch: Watch;
+  readonly #tuner: Tuner | null = null;
   readonly #stamp: GPUBuffer;
   readonly #stampGroup: GPUBindGroup;
   readonly #uniforms: GPUBuffer;
   readonly #maxCalls: number;
   readonly #staging: ArrayBuffer;
   readonly #words: { f32: Float32Array; i32: Int32Array; u32: Uint32Array };
+  readonly #offset = new Uint32Array(1);
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
   #pipeline: GPUComputePipeline | null = null;
@@ -43,12 +60,14 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
    * @param name the adapter in words
    * @param traits what kernels may rely on
    * @param memoryBudget bytes that buffers may take in all
+   * @param tune how variants of kernels are measured; null leaves it to the rule of each kernel
    */
   constructor(
     device: GPUDevice,
     readonly name: string,
     readonly traits: DeviceTraits,
     memoryBudget: number,
+    tune: TuneOptions | null = null,
   ) {
     this.#device = device;
     this.#maxCalls = CALLS_PER_SUBMIT[traits.software ? "software" : "hardware"];
@@ -66,7 +85,15 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
       size: this.#staging.byteLength,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    this.#pipelines = new Pipelines(device, traits, this.#uniforms);
+    this.#pipelines = new Pipelines(device, traits, this.#uniforms, tune?.store);
+    if (tune !== null && canTime(device)) {
+      this.#tuner = this.#pipelines.tuner = new Tuner({
+        device,
+        software: traits.software,
+        compile: (entry, name) => this.#pipelines.variant(entry, name),
+        ...tune,
+      });
+    }
     this.#pool = new BufferPool(create, {
       budget: memoryBudget,
       maxBuffer: Math.min(
@@ -84,6 +111,7 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
       this.flush();
       return this.#submits;
     });
+    this.#watch = new Watch(device, this.#maxCalls, this.#readback, () => this.flush());
   }
 
   allocate(count: number, dtype: DType, label: string): PoolBuffer {
@@ -109,54 +137,87 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
   }
 
   run(call: KernelCall<PoolBuffer>): void {
-    const { kernel, scalars } = call;
-    for (const o of call.outputs) this.#readback.beforeChange(o.buffer.gpu);
-    const entry = this.#pipelines.get(kernel);
-    const pass = this.#open();
+    const { kernel, inputs, outputs, scalars } = call;
+    const watched = this.#watch.active;
+    const start = watched ? performance.now() : 0;
+    if (this.#readback.waiting) {
+      for (const o of outputs) this.#readback.beforeChange(o.buffer.gpu);
+    }
+    const { entry, group } = this.#pipelines.bind(call);
+    const pass = watched ? this.#openPass(this.#watch.next()) : this.#pass ?? this.#openPass();
     if (this.#pipeline !== entry.pipeline) {
       pass.setPipeline(entry.pipeline);
       this.#pipeline = entry.pipeline;
     }
-    const group = this.#pipelines.bindGroup(entry, call);
     if (scalars.length === 0) pass.setBindGroup(0, group);
-    else pass.setBindGroup(0, group, [this.#putScalars(kernel, scalars)]);
-    pass.dispatchWorkgroups(...entry.groups);
-    for (const o of call.inputs) o.buffer.lastUse = this.#submits;
-    for (const o of call.outputs) o.buffer.lastUse = this.#submits;
+    else {
+      // An array as the list of offsets would cost more than all the rest of the call.
+      this.#offset[0] = this.#putScalars(kernel, scalars);
+      pass.setBindGroup(0, group, this.#offset, 0, 1);
+    }
+    pass.dispatchWorkgroups(entry.groups[0], entry.groups[1], entry.groups[2]);
+    for (let i = 0; i < inputs.length; i++) inputs[i].buffer.lastUse = this.#submits;
+    for (let i = 0; i < outputs.length; i++) outputs[i].buffer.lastUse = this.#submits;
+    entry.calls++;
     this.#fault.note(kernel.op);
     this.#dispatches++;
-    if (++this.#calls >= this.#maxCalls) this.flush();
+    this.#calls++;
+    if (watched) {
+      this.#closePass();
+      this.#watch.note(call, start);
+    }
+    if (this.#calls >= this.#maxCalls) this.flush();
   }
 
   flush(): void {
-    if (this.#pass === null) return;
+    if (this.#encoder === null) return;
     this.#fault.check();
-    this.#pass.setPipeline(this.#pipelines.stampPipeline);
-    this.#pass.setBindGroup(0, this.#stampGroup);
-    this.#pass.dispatchWorkgroups(1);
-    this.#pass.end();
+    const start = performance.now();
+    const pass = this.#pass ?? this.#openPass();
+    pass.setPipeline(this.#pipelines.stampPipeline);
+    pass.setBindGroup(0, this.#stampGroup);
+    pass.dispatchWorkgroups(1);
+    this.#closePass();
+    this.#watch.resolve(this.#encoder);
     if (this.#slots > 0) {
       this.#device.queue.writeBuffer(this.#uniforms, 0, this.#staging, 0, this.#slots * SLOT);
     }
-    this.#device.queue.submit([this.#encoder!.finish()]);
+    this.#device.queue.submit([this.#encoder.finish()]);
+    debugLine(3, () => this.#describeSubmit());
     this.#encoder = null;
-    this.#pass = null;
-    this.#pipeline = null;
     this.#calls = 0;
     this.#slots = 0;
     this.#submits++;
+    this.#watch.submitted(start);
   }
 
   async read({ buffer, offset, size }: Operand<PoolBuffer>, dtype: DType): Promise<HostArray> {
     if (dtype === "f16") throw new Error("internal: f16 is read as f32");
-    const data = await this.#readback.read(buffer.gpu, offset * 4, size * 4);
+    const reading = this.#readback.read(buffer.gpu, offset * 4, size * 4);
+    this.#useWait();
+    const data = await reading;
     if (dtype === "i32") return new Int32Array(data);
     if (dtype === "u32") return new Uint32Array(data);
     return dtype === "bool" ? Uint8Array.from(new Uint32Array(data)) : new Float32Array(data);
   }
 
   async sync(): Promise<void> {
-    await this.#readback.read(this.#stamp, 0, 4);
+    const reading = this.#readback.read(this.#stamp, 0, 4);
+    this.#useWait();
+    await reading;
+  }
+
+  /** Kernels that wait to be measured in one of the next reads. */
+  get tuning(): number {
+    return this.#tuner?.pending ?? 0;
+  }
+
+  get waitedMs(): number {
+    return this.#readback.waitedMs;
+  }
+
+  startProfile(): ProfileRecording {
+    return this.#watch.start();
   }
 
   memory(): MemoryStats {
@@ -175,17 +236,42 @@ export class WebGpuBackend implements Backend<PoolBuffer> {
   }
 
   close(): void {
+    this.#tuner?.save();
     this.#fault.close();
     this.#device.destroy();
   }
 
-  #open(): GPUComputePassEncoder {
-    if (this.#pass === null) {
+  /** Adds to a wait that is about to begin what else is to be read. */
+  #useWait(): void {
+    this.#watch.report();
+    if (this.#watch.active) return;
+    const run = this.#tuner?.start();
+    // Where the read fails its caller is told.
+    if (run) this.#readback.read(run.buffer, 0, run.buffer.size).then(run.finish, run.abandon);
+  }
+
+  /** A new pass of the open encoder. */
+  #openPass(timestampWrites?: GPUComputePassTimestampWrites): GPUComputePassEncoder {
+    const label = `batch ${this.#submits}`;
+    this.#closePass();
+    if (this.#encoder === null) {
       this.#fault.check();
-      this.#encoder = this.#device.createCommandEncoder({ label: `batch ${this.#submits}` });
-      this.#pass = this.#encoder.beginComputePass({ label: `batch ${this.#submits}` });
+      this.#encoder = this.#device.createCommandEncoder({ label });
     }
-    return this.#pass;
+    return this.#pass = this.#encoder.beginComputePass({ label, timestampWrites });
+  }
+
+  #closePass(): void {
+    this.#pass?.end();
+    this.#pass = null;
+    this.#pipeline = null;
+  }
+
+  #describeSubmit(): string {
+    const { liveBytes, liveBuffers, peakBytes } = this.#pool.memory();
+    const mib = (bytes: number) => `${(bytes / 2 ** 20).toFixed(2)} MiB`;
+    return `submission ${this.#submits} of ${this.#calls} kernels, ${mib(liveBytes)} live in ` +
+      `${liveBuffers} buffers, peak ${mib(peakBytes)}`;
   }
 
   #putScalars(kernel: Kernel, scalars: readonly number[]): number {

@@ -1,6 +1,14 @@
 /** Elementwise kernels as part of the loads of the kernels that read them. */
 
-import { dtypeOf, type Expr, input, scalar, substitute, topological } from "../../kernels/expr.ts";
+import {
+  constant,
+  dtypeOf,
+  type Expr,
+  input,
+  scalar,
+  substitute,
+  topological,
+} from "../../kernels/expr.ts";
 import { mapKernel, type MapParams, type StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
 import { type Operand, type ScalarType, sizeOf } from "../../kernels/types.ts";
@@ -100,13 +108,14 @@ function fuseLoad(
     operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) });
   });
   const shift = reader.scalars.length;
-  const renamed = substitute(map.expr, (e) => {
+  const known = factor(writer);
+  const renamed = known ?? substitute(map.expr, (e) => {
     if (e.kind === "scalar") return scalar(e.index + shift, e.type);
     if (e.kind !== "input") return undefined;
     const o = map.inputs[e.index];
     return input(operands.add(writer.inputs[e.index], { ...o, ...throughWriter(relation, o) }));
   });
-  const expr = substitute(reader.expr, (e) => {
+  const replaced = substitute(reader.expr, (e) => {
     if (e.kind !== "input" || e.index < reader.lead) return undefined;
     const n = e.index - reader.lead;
     if (n === at) return renamed;
@@ -115,15 +124,34 @@ function fuseLoad(
       operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) }),
     );
   });
+  const expr = known === null ? replaced : withoutFactor(replaced);
   if (expr.key.length > MAX_KEY) return null;
   if (operands.calls.length + call.outputs.length > MAX_BINDINGS) return null;
-  const scalars = [...reader.scalars, ...map.scalars];
+  const own = known === null ? map.scalars : [];
+  const scalars = [...reader.scalars, ...own];
   const kernel = call.kernel.op === "map"
     ? mapWith(call.kernel.params as MapParams, relation, expr, operands.strided, scalars)
     : reduceWith(call.kernel.params as ReduceParams, relation, expr, operands.strided, scalars);
   if (kernel === null) return null;
-  const cells = [...call.cells, ...writer.cells];
+  const cells = known === null ? [...call.cells, ...writer.cells] : call.cells;
   return { kernel, inputs: operands.calls, outputs: call.outputs, cells };
+}
+
+const one = constant(1);
+
+/** The constant 1 where a call makes nothing else: what backward starts from. */
+function factor({ kernel, cells }: StepCall): Expr | null {
+  const { expr } = kernel.params as MapParams;
+  const [cell] = cells;
+  return expr === scalar(0, "f32") && !cell.live && cell.values[0] === 1 ? one : null;
+}
+
+/** The formula without multiplications by 1, which change no bit. */
+function withoutFactor(expr: Expr): Expr {
+  return substitute(expr, (e) => {
+    if (e.kind !== "op" || e.op !== "mul" || !e.args.includes(one)) return undefined;
+    return withoutFactor(e.args[0] === one ? e.args[1] : e.args[0]);
+  });
 }
 
 /** Operands of a fused kernel, each once. */

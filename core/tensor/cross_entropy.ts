@@ -5,6 +5,11 @@ import {
   meanLossKernel,
   rowLossKernel,
 } from "../../kernels/cross_entropy.ts";
+import {
+  MEAN_CLASSES,
+  MEAN_ROWS,
+  meanCrossEntropyKernel,
+} from "../../kernels/cross_entropy_mean.ts";
 import { lossGradientKernel } from "../../kernels/cross_entropy_gradient.ts";
 import { input } from "../../kernels/expr.ts";
 import type { StridedOperand } from "../../kernels/map.ts";
@@ -141,7 +146,49 @@ function strided(t: Tensor, strides: readonly number[]): StridedOperand {
   return { dtype: t.dtype, strides, offset: residualOf(t) };
 }
 
+/** Whether one workgroup does all of it. */
+function isSmall({ logits, reduction, params }: Problem): boolean {
+  return reduction === "mean" && params.softmax && !params.smoothing && logits.ndim === 2 &&
+    logits.shape[0] > 0 && logits.shape[0] <= MEAN_ROWS && params.classes <= MEAN_CLASSES;
+}
+
+/** The mean loss of a few rows; its gradient is there at once, up to the factor that backward brings. */
+function solveSmall(problem: Problem): Tensor {
+  const { op, logits, targets, weight, ignoreIndex, params } = problem;
+  const { device } = logits;
+  const gradient = isGradEnabled() && logits.requiresGrad;
+  const out = empty(device, [], "f32", op);
+  const unit = gradient ? empty(device, logits.shape, "f32", `${op} backward`) : null;
+  device.record({
+    kernel: meanCrossEntropyKernel({
+      ...params,
+      rows: logits.shape[0],
+      logits: strided(logits, logits.strides),
+      targets: strided(targets, targets.strides),
+      gradient,
+    }),
+    inputs: [logits, targets, ...(weight ? [weight] : [])].map(operandOf),
+    outputs: [out, ...(unit ? [unit] : [])].map(denseOperand),
+    scalars: [ignoreIndex],
+  });
+  const saved = [logits, targets, weight, unit].filter((t) => t !== null);
+  const rule = (g: Tensor) => [
+    isGradEnabled()
+      ? composedGradient(problem, g, noGrad(() => divisorOf(problem)))
+      : unit!.detach().mul(g),
+  ];
+  return record(op, out, [logits], rule, saved);
+}
+
+/** The sum of the weights of the targets that count. */
+function divisorOf({ targets, weight, ignoreIndex, params }: Problem): Tensor {
+  const known = targets.ge(0).logicalAnd(targets.lt(params.classes));
+  const own = weight === null ? 1 : weight.gather(0, known.where(targets, 0));
+  return targets.eq(ignoreIndex).where(0, known.where(own, 1)).sum();
+}
+
 function solve(problem: Problem): Tensor {
+  if (isSmall(problem)) return solveSmall(problem);
   const { op, logits, targets, weight, reduction } = problem;
   const { losses, shares, stats } = rowLosses(problem);
   let out = losses;

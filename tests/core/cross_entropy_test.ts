@@ -241,16 +241,44 @@ for (const device of devices) {
     assertClose(await logits.grad!.data(), want, 1e-3);
   });
 
-  Deno.test(`crossEntropy() is two dispatches, and one backward (${device.kind})`, () => {
-    const logits = tensor(randomValues(640, 1), { device, shape: [64, 10], requiresGrad: true });
-    const targets = tensor(new Int32Array(64), { device });
-    const before = device.work().dispatches;
-    const loss = crossEntropy(logits, targets);
-    assertEquals(device.work().dispatches - before, 2);
-    const between = device.work().dispatches;
-    grad(loss, [logits]);
-    // One more makes the gradient 1 of the loss.
-    assertEquals(device.work().dispatches - between, 2);
+  for (const [rows, classes, forward] of [[64, 10, 1], [2000, 10, 2], [64, 20, 2]]) {
+    const size = `${rows} rows of ${classes} classes`;
+    Deno.test(`crossEntropy() of ${size} is ${forward} dispatches, and one backward (${device.kind})`, () => {
+      const logits = tensor(randomValues(rows * classes, 1), {
+        device,
+        shape: [rows, classes],
+        requiresGrad: true,
+      });
+      const targets = tensor(new Int32Array(rows), { device });
+      const before = device.work().dispatches;
+      const loss = crossEntropy(logits, targets);
+      assertEquals(device.work().dispatches - before, forward);
+      const between = device.work().dispatches;
+      grad(loss, [logits]);
+      // One more makes the gradient 1 of the loss.
+      assertEquals(device.work().dispatches - between, 2);
+    });
+  }
+
+  Deno.test(`crossEntropy() of few rows is that of its rows one by one (${device.kind})`, async () => {
+    const rows = 150;
+    const values = randomValues(rows * 7, 5, -9, 9);
+    // Ignored rows, two logits that are -Infinity, and strides that are not row-major.
+    const labels = Int32Array.from({ length: rows }, (_, i) => i % 11 === 0 ? -100 : i % 7);
+    values[3] = values[40] = -Infinity;
+    const weight = tensor([1, 2, 0.5, 1, 3, 0, 1], { device });
+    const logits = tensor(values, { device, shape: [7, rows], requiresGrad: true });
+    const targets = tensor(labels, { device });
+    const mean = crossEntropy(logits.t(), targets, { weight });
+    const each = await crossEntropy(logits.t(), targets, { weight, reduction: "none" }).data();
+    const shares = labels.map((t) => t < 0 ? 0 : [2, 4, 1, 2, 6, 0, 2][t]);
+    const total = shares.reduce((a, b) => a + b, 0) / 2;
+    assertClose([await mean.item()], [each.reduce((a, b) => a + b, 0) / total], 1e-6);
+    const [whole] = grad(mean, [logits]);
+    const sum = crossEntropy(logits.t(), targets, { weight, reduction: "sum" });
+    const [parts] = grad(sum, [logits]);
+    const want = (await parts.data()).map((g) => g / total);
+    assertClose(await whole.data(), want, { rel: 2e-6, abs: 1e-9 });
   });
 }
 
