@@ -17,6 +17,7 @@ import {
   Engine,
   EvalOnEpochEndCallback,
   getDevice,
+  jit,
   Key,
   MeanLoss,
   MetricsCallback,
@@ -103,7 +104,7 @@ async function main(flags: ReturnType<typeof readFlags>): Promise<void> {
   const context = new Context({ model, optimizer, lossFn: crossEntropy, device });
   const metrics = () => new MetricsCallback([new MultiClassAccuracy(), new MeanLoss()]);
   const evaluator = new Engine(
-    (_engine, { inputs, targets }: ClassificationBatch, { model, lossFn }) =>
+    jit((_: Engine, { inputs, targets }: ClassificationBatch, { model, lossFn }: typeof context) =>
       noGrad(() => {
         const predictions = model.forward(inputs);
         return new SupervisedStepOutput({
@@ -111,20 +112,27 @@ async function main(flags: ReturnType<typeof readFlags>): Promise<void> {
           predictions,
           targets,
         });
-      }),
+      })
+    ),
     context,
     { name: "evaluator", callbacks: [metrics()] },
   );
   await run({ name: "csv", dir: flags.runs, config: { ...flags } }, async (session) => {
     const trainer = new Engine(
-      (engine, { inputs, targets }: ClassificationBatch, { model, optimizer, lossFn }) => {
-        const predictions = model.forward(inputs);
-        const loss = lossFn(predictions, targets);
-        optimizer.zeroGrad();
-        engine.backward(loss);
-        optimizer.step();
-        return new SupervisedStepOutput({ loss, predictions, targets });
-      },
+      jit(
+        (
+          engine: Engine,
+          { inputs, targets }: ClassificationBatch,
+          { model, optimizer, lossFn }: typeof context,
+        ) => {
+          const predictions = model.forward(inputs);
+          const loss = lossFn(predictions, targets);
+          optimizer.zeroGrad();
+          engine.backward(loss);
+          optimizer.step();
+          return new SupervisedStepOutput({ loss, predictions, targets });
+        },
+      ),
       context,
       {
         callbacks: [

@@ -12,7 +12,6 @@ import {
   type ClassificationBatch,
   Context,
   crossEntropy,
-  DataLoader,
   digits,
   DownloadError,
   Engine,
@@ -20,6 +19,8 @@ import {
   fashionMnist,
   getDevice,
   type ImageDataset,
+  ImageLoader,
+  jit,
   MeanLoss,
   MetricsCallback,
   mnist,
@@ -141,12 +142,12 @@ async function main(flags: Flags): Promise<void> {
   const optimizer = new AdamW(model.parameters(), { lr: flags.lr });
   const context = new Context({ model, optimizer, lossFn: crossEntropy, device });
   const batches = { batchSize: flags.batchSize, device };
-  const trainLoader = new DataLoader(train, { ...batches, shuffle: true, seed: flags.seed });
-  const testLoader = new DataLoader(test, { ...batches, batchSize: 256 });
+  const trainLoader = new ImageLoader(train, { ...batches, shuffle: true, seed: flags.seed });
+  const testLoader = new ImageLoader(test, { ...batches, batchSize: 256 });
   const metrics = () => new MetricsCallback([new MultiClassAccuracy(), new MeanLoss()]);
 
   const evaluator = new Engine(
-    (_engine, { inputs, targets }: ClassificationBatch, { model, lossFn }) =>
+    jit((_: Engine, { inputs, targets }: ClassificationBatch, { model, lossFn }: typeof context) =>
       noGrad(() => {
         const predictions = model.forward(inputs);
         return new SupervisedStepOutput({
@@ -154,21 +155,28 @@ async function main(flags: Flags): Promise<void> {
           predictions,
           targets,
         });
-      }),
+      })
+    ),
     context,
     { name: "evaluator", callbacks: [metrics()] },
   );
 
   await run({ name: "mnist", dir: flags.runs, config: { ...flags } }, async (session) => {
     const trainer = new Engine(
-      (engine, { inputs, targets }: ClassificationBatch, { model, optimizer, lossFn }) => {
-        const predictions = model.forward(inputs);
-        const loss = lossFn(predictions, targets);
-        optimizer.zeroGrad();
-        engine.backward(loss);
-        optimizer.step();
-        return new SupervisedStepOutput({ loss, predictions, targets });
-      },
+      jit(
+        (
+          engine: Engine,
+          { inputs, targets }: ClassificationBatch,
+          { model, optimizer, lossFn }: typeof context,
+        ) => {
+          const predictions = model.forward(inputs);
+          const loss = lossFn(predictions, targets);
+          optimizer.zeroGrad();
+          engine.backward(loss);
+          optimizer.step();
+          return new SupervisedStepOutput({ loss, predictions, targets });
+        },
+      ),
       context,
       {
         name: "trainer",
