@@ -11,7 +11,7 @@ import {
 } from "../../kernels/expr.ts";
 import { mapKernel, type MapParams, type StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
-import { type Operand, type ScalarType, sizeOf } from "../../kernels/types.ts";
+import { type DType, type Operand, type ScalarType, sizeOf } from "../../kernels/types.ts";
 import { mergeAxes } from "../tensor/launch.ts";
 import { cutShape, cutStrides, relate, type Relation, throughWriter } from "./affine.ts";
 import type { StepCall } from "./recording.ts";
@@ -48,18 +48,18 @@ interface Reader {
   readonly shape: readonly number[];
   readonly inputs: readonly StridedOperand[];
   readonly scalars: readonly ScalarType[];
-  /** Number of the first input in the formula. */
-  readonly lead: number;
+  /** Types of what the formula reads before the inputs: of the output, where it is changed in place. */
+  readonly own: readonly DType[];
 }
 
 function readerOf({ kernel }: StepCall): Reader | null {
   if (kernel.op === "map") {
-    const { expr, shape, inputs, scalars, inPlace } = kernel.params as MapParams;
-    return { expr, shape, inputs, scalars, lead: inPlace ? 1 : 0 };
+    const { expr, shape, inputs, scalars, inPlace, output } = kernel.params as MapParams;
+    return { expr, shape, inputs, scalars, own: inPlace ? [output.dtype] : [] };
   }
   if (kernel.op === "reduce") {
     const { expr, outer, reduced, inputs, scalars } = kernel.params as ReduceParams;
-    return { expr, shape: [...outer, ...reduced], inputs, scalars, lead: 0 };
+    return { expr, shape: [...outer, ...reduced], inputs, scalars, own: [] };
   }
   return null;
 }
@@ -102,7 +102,7 @@ function fuseLoad(
   const repeated = sizeOf(reader.shape) - sizeOf(map.shape);
   const cost = costOf(map.expr);
   if (repeated > 0 && cost > 2 && repeated * cost > MAX_REPEATED) return null;
-  const operands = new Operands(reader.lead);
+  const operands = new Operands(reader.own.length);
   reader.inputs.forEach((o, n) => {
     if (n === at) return;
     operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) });
@@ -116,17 +116,20 @@ function fuseLoad(
     return input(operands.add(writer.inputs[e.index], { ...o, ...throughWriter(relation, o) }));
   });
   const replaced = substitute(reader.expr, (e) => {
-    if (e.kind !== "input" || e.index < reader.lead) return undefined;
-    const n = e.index - reader.lead;
+    if (e.kind !== "input" || e.index < reader.own.length) return undefined;
+    const n = e.index - reader.own.length;
     if (n === at) return renamed;
     const o = reader.inputs[n];
     return input(
       operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) }),
     );
   });
-  const expr = known === null ? replaced : withoutFactor(replaced);
+  const types = [...reader.own, ...operands.strided.map((o) => o.dtype)];
+  const expr = known === null ? replaced : withoutFactor(replaced, types);
   if (expr.key.length > MAX_KEY) return null;
   if (operands.calls.length + call.outputs.length > MAX_BINDINGS) return null;
+  // One dispatch cannot read a buffer and write it.
+  if (operands.calls.some((o) => call.outputs.some((out) => out.buffer === o.buffer))) return null;
   const own = known === null ? map.scalars : [];
   const scalars = [...reader.scalars, ...own];
   const kernel = call.kernel.op === "map"
@@ -146,11 +149,12 @@ function factor({ kernel, cells }: StepCall): Expr | null {
   return expr === scalar(0, "f32") && !cell.live && cell.values[0] === 1 ? one : null;
 }
 
-/** The formula without multiplications by 1, which change no bit. */
-function withoutFactor(expr: Expr): Expr {
+/** The formula without multiplications of floats by 1, which change no bit; those of integers also convert. */
+function withoutFactor(expr: Expr, types: readonly DType[]): Expr {
   return substitute(expr, (e) => {
     if (e.kind !== "op" || e.op !== "mul" || !e.args.includes(one)) return undefined;
-    return withoutFactor(e.args[0] === one ? e.args[1] : e.args[0]);
+    const other = e.args[0] === one ? e.args[1] : e.args[0];
+    return dtypeOf(other, types) === "f32" ? withoutFactor(other, types) : undefined;
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { VirtualBuffer } from "../backend/capture.ts";
 import { threefry2x32 } from "../tensor/random.ts";
-import { bytesPerElement } from "../../kernels/types.ts";
+import { bytesPerElement, type DType } from "../../kernels/types.ts";
 import type { StepCall } from "./recording.ts";
 
 /** The place of a value: the number of a buffer, and the first word in it. */
@@ -32,12 +32,14 @@ interface Lifetime {
   until: number;
 }
 
-/** Bytes that a value takes: bindings are multiples of 16. */
-function bytesOf({ count, dtype }: VirtualBuffer): number {
-  return Math.ceil(count * bytesPerElement(dtype) / 256) * 256;
-}
+/** How many bytes an element takes. */
+export type ElementSize = (dtype: DType) => number;
 
-function lifetimes(calls: readonly StepCall[], observable: ReadonlySet<unknown>): Lifetime[] {
+function lifetimes(
+  calls: readonly StepCall[],
+  observable: ReadonlySet<unknown>,
+  sizeOf: ElementSize,
+): Lifetime[] {
   const found = new Map<unknown, Lifetime>();
   calls.forEach(({ inputs, outputs }, at) => {
     for (const { buffer } of [...inputs, ...outputs]) {
@@ -46,7 +48,9 @@ function lifetimes(calls: readonly StepCall[], observable: ReadonlySet<unknown>)
       }
       const life = found.get(buffer);
       if (life === undefined) {
-        found.set(buffer, { buffer, bytes: bytesOf(buffer), from: at, until: at });
+        // Bound ranges start at multiples of 256 bytes.
+        const bytes = Math.ceil(buffer.count * sizeOf(buffer.dtype) / 256) * 256;
+        found.set(buffer, { buffer, bytes, from: at, until: at });
       } else life.until = at;
     }
   });
@@ -145,12 +149,18 @@ function separated(calls: readonly StepCall[]): Map<unknown, Set<unknown>> {
 /** Orders tried beside the plain ones. */
 const TRIES = 64;
 
-/** Values share buffers, one behind the other or one after the other; of many orders of giving them out the one that takes least memory counts. */
+/**
+ * Values share buffers, one behind the other or one after the other; of many orders of giving them out the one that takes
+ * least memory counts.
+ *
+ * @param sizeOf bytes of an element; not those of a device where the backend keeps elements otherwise
+ */
 export function planMemory(
   calls: readonly StepCall[],
   observable: ReadonlySet<unknown>,
+  sizeOf: ElementSize = bytesPerElement,
 ): MemoryPlan {
-  const lives = lifetimes(calls, observable);
+  const lives = lifetimes(calls, observable, sizeOf);
   const least = mostAtOnce(lives, calls.length);
   const by = (weight: (life: Lifetime) => number) =>
     lives.toSorted((a, b) => weight(b) - weight(a) || a.from - b.from);

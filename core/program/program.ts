@@ -1,12 +1,12 @@
 /** A planned step: kernel calls over fixed memory, replayed without making anything. */
 
-import { VirtualBuffer } from "../backend/capture.ts";
+import type { VirtualBuffer } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { CaptureError } from "../errors.ts";
-import { bytesPerElement, type KernelCall, type Operand } from "../../kernels/types.ts";
+import type { KernelCall, Operand } from "../../kernels/types.ts";
 import { hoist } from "./hoist.ts";
-import { planMemory } from "./memory.ts";
 import { optimize } from "./optimize.ts";
+import { Placement } from "./placement.ts";
 import type { Recording, ScalarCell, StepCall } from "./recording.ts";
 
 /** Memory of a captured step. */
@@ -15,12 +15,6 @@ export interface ProgramMemory {
   readonly plannedBytes: number;
   /** The most bytes of intermediate values that live at once: no plan can do with less. */
   readonly leastBytes: number;
-}
-
-/** An operand of a call whose place changes from replay to replay. */
-interface MovingOperand {
-  readonly operand: { buffer: unknown; offset: number };
-  readonly offset: number;
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
@@ -39,19 +33,17 @@ export class Program {
   readonly memory: ProgramMemory;
   readonly #device: Device;
   readonly #recording: Recording;
-  readonly #calls: PlannedCall[];
-  readonly #inputs: MovingOperand[][];
-  readonly #outputs: MovingOperand[][];
+  readonly #calls: readonly PlannedCall[];
   readonly #results: readonly VirtualBuffer[];
-  /** Numbers of the host that the step overwrites, so that every replay needs them again. */
-  readonly #renewed: [Storage, VirtualBuffer][] = [];
-  readonly #written: Storage[];
-  readonly #owned: Storage[];
+  readonly #placement: Placement;
+  readonly #written: readonly Storage[];
   /** Inputs that a replay changes. */
-  readonly #changed = new Set<number>();
+  readonly #changed: readonly number[];
   #fresh = true;
 
   /**
+   * Plans a step, takes its memory, and runs what needs to run only once.
+   *
    * @param recording what the step does
    * @param inputs virtual memory that stands for what comes with every replay
    * @param results virtual memory that stands for what every replay gives out
@@ -61,59 +53,22 @@ export class Program {
     this.#device = device;
     this.#recording = recording;
     this.#results = results.map(({ buffer }) => buffer as VirtualBuffer);
-    const kept = new Map<unknown, Storage>();
-    for (const storage of recording.kept) {
-      kept.set(storage.buffer, storage);
-      device.materialize(storage);
-    }
-    const inputIndex = new Map<unknown, number>(inputs.map(({ buffer }, i) => [buffer, i]));
-    const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...inputIndex.keys()]);
-    const { once, values, calls } = hoist(optimize(recording.calls, observable), observable);
-    const plan = planMemory(calls, new Set([...observable, ...values]));
+    const kept = materialized(recording);
+    const given = inputs.map(({ buffer }) => buffer);
+    const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...given]);
+    const all = optimize(recording.calls, observable);
+    const { once, values: fixed, calls } = hoist(all, observable);
+    const step = { inputs, results: this.#results, kept, fixed, calls, all, observable };
+    this.#placement = new Placement(device, step);
+    const { plan, owned } = this.#placement;
     this.memory = { plannedBytes: plan.bytes, leastBytes: plan.least };
-    const slots = plan.slots.map((count) => device.allocate(count, "f32", "captured step"));
-    const constants = this.#constants([...once, ...calls], observable);
-    for (const value of values) {
-      constants.set(value, device.allocate(value.count, value.dtype, value.label));
-    }
-    this.#owned = [...slots, ...constants.values()];
-    const resultIndex = new Map<unknown, number>(this.#results.map((buffer, i) => [buffer, i]));
-    this.#inputs = inputs.map(() => []);
-    this.#outputs = results.map(() => []);
-    const place = (operand: Operand<unknown>): Operand<unknown> => {
-      const { buffer, offset, size } = operand;
-      const moving = this.#inputs[inputIndex.get(buffer)!] ??
-        this.#outputs[resultIndex.get(buffer)!];
-      if (moving !== undefined) {
-        const own = { buffer, offset, size };
-        moving.push({ operand: own, offset });
-        return own;
-      }
-      if (!(buffer instanceof VirtualBuffer)) return operand;
-      const home = kept.get(buffer) ?? constants.get(buffer);
-      if (home !== undefined) return { buffer: home.buffer, offset, size };
-      const at = plan.placeOf.get(buffer)!;
-      // Operands count in their own elements, and f16 has two to a word.
-      const start = at.offset * 4 / bytesPerElement(buffer.dtype);
-      return { buffer: slots[at.slot].buffer, offset: start + offset, size };
-    };
-    const planned = ({ kernel, inputs, outputs, cells }: StepCall): PlannedCall => ({
-      call: {
-        kernel,
-        inputs: inputs.map(place),
-        outputs: outputs.map(place),
-        scalars: cells.flatMap((cell) => cell.values),
-      },
-      live: cells.some((cell) => cell.live) ? cells : [],
-    });
-    for (const call of once) device.record(planned(call).call);
-    this.#calls = plan.calls.map(planned);
-    this.dispatches = this.#calls.length;
-    this.#written = writtenExternals(calls, recording);
-    for (const { buffer } of calls.flatMap((call) => call.outputs)) {
-      const index = inputIndex.get(buffer);
-      if (index !== undefined) this.#changed.add(index);
-    }
+    for (const call of once) device.record(this.#planned(call).call);
+    this.#calls = calls.map((call) => this.#planned(call));
+    this.dispatches = calls.length;
+    const written = new Set(calls.flatMap((call) => call.outputs.map((o) => o.buffer)));
+    this.#written = [...recording.externals.values()].filter((s) => written.has(s.buffer));
+    this.#changed = given.flatMap((buffer, index) => written.has(buffer) ? [index] : []);
+    abandoned.register(this, [...owned, ...recording.externals.values()], this);
   }
 
   /** Whether a replay would do what the step would do now. */
@@ -129,7 +84,7 @@ export class Program {
   checkInputs(inputs: readonly { readonly storage: Storage }[]): void {
     inputs.forEach(({ storage }, i) => {
       const own = this.#recording.externals.has(storage.buffer);
-      if (own && (this.#written.includes(storage) || this.#changed.has(i))) {
+      if (own && (this.#written.includes(storage) || this.#changed.includes(i))) {
         throw new CaptureError(
           `Cannot run a captured step whose argument tensor ${i} is memory that it also uses by itself, and changes: pass a clone()`,
         );
@@ -139,7 +94,7 @@ export class Program {
 
   /** All memory that a replay with these inputs changes, but its own. */
   changed(inputs: readonly { readonly storage: Storage }[]): Storage[] {
-    return [...this.#written, ...[...this.#changed].map((index) => inputs[index].storage)];
+    return [...this.#written, ...this.#changed.map((index) => inputs[index].storage)];
   }
 
   /** Takes the host side effects of the last replay back. */
@@ -157,21 +112,14 @@ export class Program {
     // The capture itself has changed the host for the first run.
     if (!this.#fresh) this.#recording.advance();
     this.#fresh = false;
-    this.#inputs.forEach((moving, i) => {
-      const { storage, base } = inputs[i];
-      for (const { operand, offset } of moving) {
-        operand.buffer = storage.buffer;
-        operand.offset = offset + base;
-      }
-    });
-    for (const [storage, { data }] of this.#renewed) this.#device.write(storage, data!);
-    const results = this.#results.map(({ count, dtype, data }) => {
+    const placement = this.#placement;
+    inputs.forEach(({ storage, base }, i) => placement.setInput(i, storage, base));
+    for (const [storage, { data }] of placement.renewed) this.#device.write(storage, data!);
+    const results = this.#results.map(({ count, dtype, data }, i) => {
       const storage = this.#device.allocate(count, dtype, "result of a captured step");
       if (data !== null) this.#device.write(storage, data);
+      placement.setResult(i, storage);
       return storage;
-    });
-    this.#outputs.forEach((moving, i) => {
-      for (const { operand } of moving) operand.buffer = results[i].buffer;
     });
     for (const { call, live } of this.#calls) {
       if (live.length > 0) call.scalars = live.flatMap((cell) => cell.values);
@@ -184,33 +132,37 @@ export class Program {
 
   /** Gives the memory of the step back. */
   dispose(): void {
-    for (const storage of this.#owned) this.#device.release(storage);
-    for (const storage of this.#recording.externals.values()) this.#device.release(storage);
+    abandoned.unregister(this);
+    release([...this.#placement.owned, ...this.#recording.externals.values()]);
   }
 
-  /** Memory with the numbers that the host wrote while the step was captured. */
-  #constants(calls: readonly StepCall[], observable: ReadonlySet<unknown>): Map<unknown, Storage> {
-    const constants = new Map<unknown, Storage>();
-    const written = new Set(calls.flatMap((call) => call.outputs.map((o) => o.buffer)));
-    for (const { buffer } of calls.flatMap((call) => [...call.inputs, ...call.outputs])) {
-      if (!(buffer instanceof VirtualBuffer) || buffer.data === null) continue;
-      if (constants.has(buffer) || observable.has(buffer)) continue;
-      const storage = this.#device.allocate(buffer.count, buffer.dtype, buffer.label);
-      this.#device.write(storage, buffer.data);
-      if (written.has(buffer)) this.#renewed.push([storage, buffer]);
-      constants.set(buffer, storage);
-    }
-    return constants;
+  #planned({ kernel, inputs, outputs, cells }: StepCall): PlannedCall {
+    const place = (operand: Operand<unknown>) => this.#placement.place(operand);
+    return {
+      call: {
+        kernel,
+        inputs: inputs.map(place),
+        outputs: outputs.map(place),
+        scalars: cells.flatMap((cell) => cell.values),
+      },
+      live: cells.some((cell) => cell.live) ? cells : [],
+    };
   }
 }
 
-function writtenExternals(calls: readonly StepCall[], { externals }: Recording): Storage[] {
-  const written = new Set<Storage>();
-  for (const { outputs } of calls) {
-    for (const { buffer } of outputs) {
-      const storage = externals.get(buffer);
-      if (storage !== undefined) written.add(storage);
-    }
+function release(storages: readonly Storage[]): void {
+  for (const storage of storages) storage.device.release(storage);
+}
+
+// The memory of a program that nobody can replay any more goes with it.
+const abandoned = new FinalizationRegistry(release);
+
+/** Gives memory to what lives on between replays; the virtual buffers that stood for it lead there. */
+function materialized({ kept, device }: Recording): Map<unknown, Storage> {
+  const homes = new Map<unknown, Storage>();
+  for (const storage of kept) {
+    homes.set(storage.buffer, storage);
+    device.materialize(storage);
   }
-  return [...written];
+  return homes;
 }

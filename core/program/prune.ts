@@ -44,7 +44,8 @@ export function mergeEqual(
     return ids.get(thing)!;
   };
   const own = ({ buffer }: Operand<unknown>) =>
-    buffer instanceof VirtualBuffer && counts.get(buffer) === 1 && !observable.has(buffer);
+    buffer instanceof VirtualBuffer && buffer.data === null && counts.get(buffer) === 1 &&
+    !observable.has(buffer);
   const rename = (o: Operand<unknown>) =>
     same.has(o.buffer) ? { ...o, buffer: same.get(o.buffer) } : o;
   return calls.flatMap((call) => {
