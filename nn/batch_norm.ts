@@ -1,19 +1,10 @@
 /** Batch normalisation. */
 
-import {
-  type Device,
-  noGrad,
-  ones,
-  scaleShift,
-  ShapeError,
-  showShape,
-  standardize,
-  type Tensor,
-  zeros,
-} from "../core/mod.ts";
-import { updateInto } from "../core/tensor/in_place.ts";
+import { type Device, ones, ShapeError, showShape, type Tensor, zeros } from "../core/mod.ts";
+import { batchNorm } from "../core/tensor/batch_norm.ts";
+import type { RunningStatistics } from "../core/tensor/column_stats.ts";
 import { map } from "../core/tensor/map.ts";
-import { apply, constant, type Expr, input, scalar } from "../kernels/expr.ts";
+import { apply, constant, type Expr, input } from "../kernels/expr.ts";
 import { checkChannels, checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
 
@@ -113,10 +104,15 @@ export abstract class BatchNorm extends Module {
           `values per channel, found ${count}`,
       );
     }
-    const { output, mean, variance } = standardize(x, axes, this.eps);
-    if (this.training) this.#track(mean, variance, count);
     const [scale, shift] = [this.weight, this.bias].map((t) => this.#perChannel(t, x));
-    return scaleShift(output, scale, shift).to(x.dtype);
+    return batchNorm(x, this.eps, scale, shift, this.training ? this.#running() : null);
+  }
+
+  /** The running statistics with their momentum, for a batch of training. */
+  #running(): RunningStatistics | null {
+    const { running_mean: mean, running_var: variance, num_batches_tracked: count } = this;
+    if (mean === null || variance === null || count === null) return null;
+    return { mean, variance, count, momentum: this.momentum };
   }
 
   #byRunning(x: Tensor, mean: Tensor, variance: Tensor): Tensor {
@@ -131,24 +127,6 @@ export abstract class BatchNorm extends Module {
     const [first, ...rest] = values;
     const inputs = [first, ...rest.map((t) => this.#perChannel(t, x)!)];
     return map("normalise the batch", expr, inputs, { dtype: x.dtype });
-  }
-
-  /** Moves the running statistics towards those of a batch. */
-  #track(mean: Tensor, variance: Tensor, count: number): void {
-    const { running_mean, running_var, num_batches_tracked } = this;
-    if (running_mean === null || running_var === null || num_batches_tracked === null) return;
-    using _ = noGrad();
-    updateInto("count", num_batches_tracked, apply("add", input(0), constant(1, "i32")), []);
-    // A momentum of null gives the plain average: each batch weighs one over their number.
-    const share = this.momentum === null ? apply("reciprocal", input(2)) : scalar(0, "f32");
-    const counts = this.momentum === null ? [num_batches_tracked] : [];
-    const move = (running: Tensor, batch: Tensor, factor: number) => {
-      const expr = apply("lerp", input(0), apply("mul", input(1), scalar(1, "f32")), share);
-      const scalars = { values: [this.momentum ?? 0, factor], types: ["f32", "f32"] as const };
-      updateInto("track", running, expr, [batch.reshape([this.numFeatures]), ...counts], scalars);
-    };
-    move(running_mean, mean, 1);
-    move(running_var, variance, count / (count - 1));
   }
 
   #perChannel(t: Tensor | null, x: Tensor): Tensor | null {

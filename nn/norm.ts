@@ -1,15 +1,7 @@
 /** Normalisation of each sample by itself. */
 
-import {
-  type Device,
-  ones,
-  scaleShift,
-  ShapeError,
-  showShape,
-  standardize,
-  type Tensor,
-  zeros,
-} from "../core/mod.ts";
+import { type Device, ones, ShapeError, showShape, type Tensor, zeros } from "../core/mod.ts";
+import { rowNorm } from "../core/tensor/row_norm.ts";
 import { checkChannels, checkInteger, checkNumber } from "./checks.ts";
 import { Module } from "./module.ts";
 
@@ -92,8 +84,8 @@ export class LayerNorm extends Module {
         }`,
       );
     }
-    const { output } = standardize(x, shape.map((_, d) => first + d), this.eps);
-    return scaleShift(output, this.weight, this.bias).to(x.dtype);
+    const axes = shape.map((_, d) => first + d);
+    return rowNorm({ x, axes, eps: this.eps, scale: this.weight, shift: this.bias });
   }
 }
 
@@ -176,10 +168,9 @@ export class GroupNorm extends Module {
     const [n, , ...rest] = x.shape;
     const grouped = x.reshape([n, numGroups, numChannels / numGroups, ...rest]);
     const axes = grouped.shape.map((_, d) => d).slice(2);
-    const output = standardize(grouped, axes, this.eps).output.reshape(x.shape);
-    const shape = [numChannels, ...rest.map(() => 1)];
+    const shape = [numGroups, numChannels / numGroups, ...rest.map(() => 1)];
     const scale = this.weight && this.weight.reshape(shape);
     const shift = this.bias && this.bias.reshape(shape);
-    return scaleShift(output, scale, shift).to(x.dtype);
+    return rowNorm({ x: grouped, axes, eps: this.eps, scale, shift }).reshape(x.shape);
   }
 }

@@ -2,9 +2,10 @@
 
 import { apply, constant, type Expr, input } from "../../kernels/expr.ts";
 import { alongAxis, columnMoments, columnSums, type RunningStatistics } from "./column_stats.ts";
-import { launchMap, noScalars } from "./launch.ts";
+import { updateInto } from "./in_place.ts";
+import { checkDevices, launchMap, noScalars } from "./launch.ts";
 import { map } from "./map.ts";
-import { composedGradients, type Normalization } from "./norm.ts";
+import { composedGradients, composedNorm, type Normalization } from "./norm.ts";
 import { isGradEnabled, noGrad, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -24,9 +25,13 @@ function forwardFormula(scale: boolean, shift: boolean): Expr {
   return shift ? add(scaled, input(scale ? 4 : 3)) : scaled;
 }
 
+const oneMore = apply("add", input(0), constant(1, "i32"));
 const sumFormulas = [input(0), mul(input(0), standard(1, 2, 3))] as const;
 
-/** `(g − (Σg + x̂·Σg·x̂) / n) · rstd · scale` over g, x, mean, rstd, the sums, and the scale if there is one. */
+/**
+ * `(g − (Σg + x̂·Σg·x̂) / n) · rstd · scale` over g, x, mean, rstd, the sums, and the scale if
+ * there is one.
+ */
 function backwardFormula(count: number, scale: boolean): Expr {
   const share = add(input(4), mul(standard(1, 2, 3), input(5)));
   const change = mul(sub(input(0), mul(share, constant(1 / count))), input(3));
@@ -40,7 +45,7 @@ function backwardFormula(count: number, scale: boolean): Expr {
  * One pass for mean and variance together, one for the result; backward likewise one for both sums
  * of each channel, which are the gradients of shift and scale, and one for the gradient of x.
  *
- * @param x [N, C, …], f32 or f16, with at least one value for each channel
+ * @param x [N, C, …], f32 or f16
  * @param eps added to the variance
  * @param scale [C, 1, …] with as many axes as x less one, or null
  * @param shift as scale
@@ -54,10 +59,19 @@ export function batchNorm(
   shift: Tensor | null,
   running: RunningStatistics | null,
 ): Tensor {
+  const affine = [scale, shift].filter((t) => t !== null);
+  const moving = running === null ? [] : [running.mean, running.variance, running.count];
+  checkDevices("normalise", [x, ...affine, ...moving]);
+  // An average over all batches needs their number first; without values there is nothing else.
+  if (running !== null && (running.momentum === null || x.size === 0)) {
+    noGrad(() => updateInto("count", running.count, oneMore, []));
+  }
+  const axes = x.shape.map((_, d) => d).filter((d) => d !== 1);
+  const problem: Normalization = { x, axes, eps, scale, shift };
+  if (x.size === 0) return composedNorm(problem);
   const behind = x.ndim - 2;
   const { mean, scale: rstd } = columnMoments("batch norm", x, 1, eps, running);
   const [means, rstds] = [mean, rstd].map((t) => alongAxis(t, behind));
-  const affine = [scale, shift].filter((t) => t !== null);
   const out = launchMap(
     "batch norm",
     forwardFormula(scale !== null, shift !== null),
@@ -66,8 +80,6 @@ export function batchNorm(
     noScalars,
     x.device,
   );
-  const axes = x.shape.map((_, d) => d).filter((d) => d !== 1);
-  const problem: Normalization = { x, axes, eps, scale, shift };
   const saved = [x, means, rstds, ...(scale ? [scale] : [])];
   record("batch norm", out, [x, ...affine], (g) => {
     const [ofX, ofScale, ofShift] = isGradEnabled()

@@ -21,9 +21,11 @@ export interface RunningStatistics {
   readonly mean: Tensor;
   /** Unbiased variance of the batches [C]; moved in place. */
   readonly variance: Tensor;
-  /** Number of batches, i32; counted in place. */
+  /** Number of batches, i32; counted in place, unless the momentum is null. */
   readonly count: Tensor;
-  /** Share of a batch; null where each weighs one over their number, which is then counted before. */
+  /**
+   * Share of a batch; null where each weighs one over their number, which is then counted before.
+   */
   readonly momentum: number | null;
 }
 
@@ -37,9 +39,9 @@ export interface Moments {
 
 /** Axes that are folded and axes that stay, merged where all operands step alike. */
 interface Columns {
-  readonly columns: number[];
-  readonly rows: number[];
-  /** Strides over `[...columns, ...rows]`, one list for each operand. */
+  readonly outer: number[];
+  readonly reduced: number[];
+  /** Strides over `[...outer, ...reduced]`, one list for each operand. */
   readonly strides: number[][];
 }
 
@@ -51,15 +53,15 @@ function columnsOf(shape: Shape, kept: readonly number[], inputs: readonly Tenso
       dims.map((d) => shape[d]),
       all.map((strides) => dims.map((d) => strides[d])),
     );
-  const [columns, rows] = [pick(kept), pick(folded)];
-  if (rows.shape.length === 0) {
-    rows.shape.push(1);
-    rows.operands.forEach((strides) => strides.push(0));
+  const [outer, reduced] = [pick(kept), pick(folded)];
+  if (reduced.shape.length === 0) {
+    reduced.shape.push(1);
+    reduced.operands.forEach((strides) => strides.push(0));
   }
   return {
-    columns: columns.shape,
-    rows: rows.shape,
-    strides: all.map((_, n) => [...columns.operands[n], ...rows.operands[n]]),
+    outer: outer.shape,
+    reduced: reduced.shape,
+    strides: all.map((_, n) => [...outer.operands[n], ...reduced.operands[n]]),
   };
 }
 
@@ -79,16 +81,16 @@ export function columnSums(
   kept: readonly number[],
 ): [Tensor, Tensor] {
   const { device } = inputs[0];
-  const { columns, rows, strides } = columnsOf(shape, kept, inputs);
+  const { outer, reduced, strides } = columnsOf(shape, kept, inputs);
   const operands = inputs.map((t, n) => stridedOperand(t, strides[n]));
-  const params = { columns, rows, inputs: operands };
+  const params = { outer, reduced, inputs: operands };
   const slices = columnSlices(params, device.traits);
   const result = shape.map((n, d) => kept.includes(d) ? n : 1);
   const pair = (sizes: Shape): [Tensor, Tensor] => [
     empty(device, sizes, "f32", op),
     empty(device, sizes, "f32", op),
   ];
-  const sums = pair(slices > 1 ? [slices, sizeOf(columns)] : result);
+  const sums = pair(slices > 1 ? [slices, sizeOf(outer)] : result);
   device.record({
     kernel: columnSumsKernel({ ...params, slices, exprs }),
     inputs: inputs.map(operandOf),
@@ -98,7 +100,7 @@ export function columnSums(
   if (slices === 1) return sums;
   const totals = pair(result);
   device.record({
-    kernel: sliceSumsKernel(sizeOf(columns), slices),
+    kernel: sliceSumsKernel(sizeOf(outer), slices),
     inputs: sums.map(denseOperand),
     outputs: totals.map(denseOperand),
     scalars: [],
@@ -124,10 +126,13 @@ export function columnMoments(
   running: RunningStatistics | null,
 ): Moments {
   const { device } = x;
-  const { columns, rows, strides } = columnsOf(x.shape, [axis], [x]);
-  const params = { columns, rows, inputs: [stridedOperand(x, strides[0])] };
+  const { outer, reduced, strides } = columnsOf(x.shape, [axis], [x]);
+  const params = { outer, reduced, inputs: [stridedOperand(x, strides[0])] };
   const slices = columnSlices(params, device.traits);
-  const finish: FinishParams = { count: sizeOf(rows), running: running && runningParams(running) };
+  const finish: FinishParams = {
+    count: sizeOf(reduced),
+    running: running && runningParams(running),
+  };
   const channels = x.shape[axis];
   const mean = empty(device, [channels], "f32", op);
   const scale = empty(device, [channels], "f32", op);
@@ -154,7 +159,7 @@ export function columnMoments(
       outputs: parts.map(denseOperand),
       scalars: [],
     });
-    const kernel = joinMomentsKernel({ columns: channels, slices, finish });
+    const kernel = joinMomentsKernel({ outer: [channels], reduced: [slices], finish });
     device.record({ kernel, inputs: [...parts.map(denseOperand), ...read], ...last });
     parts.forEach((t) => t.dispose());
   }

@@ -18,6 +18,7 @@ import * as matmuls from "./matmul.ts";
 import * as reduce from "./reduce.ts";
 import type { Dim, ReduceOptions, VarianceOptions } from "./reduce.ts";
 import { cumsum } from "./scan.ts";
+import { logSoftmax, softmax } from "./softmax.ts";
 import { sort, type SortOptions, topk, type TopkOptions } from "./sort.ts";
 import type { SortedLines } from "./sort_lines.ts";
 import { Tensor } from "./tensor.ts";
@@ -177,8 +178,8 @@ install({
   indexSelect: method(indexSelect),
   gather: method(gather),
   scatterAdd: method(scatterAdd),
-  softmax: method(reduce.softmax),
-  logSoftmax: method(reduce.logSoftmax),
+  softmax: method(softmax),
+  logSoftmax: method(logSoftmax),
   matmul: method(matmuls.matmul),
   dot: method(matmuls.dot),
   outer: method(matmuls.outer),

@@ -1,4 +1,6 @@
-/** Standardisation over axes with a fused gradient: what batch, layer and group normalisation share. */
+/**
+ * Standardisation over axes with a fused gradient: what batch, layer and group normalisation share.
+ */
 
 import { apply, constant, type Expr, input, scalar } from "../../kernels/expr.ts";
 import { map, sumOf } from "./map.ts";
@@ -30,6 +32,10 @@ const gradientFormula = mul(
   sub(sub(input(0), input(2)), mul(input(1), input(3))),
   apply("rsqrt", add(input(4), scalar(0, "f32"))),
 );
+const uncenteredFormula = mul(
+  sub(input(0), mul(input(1), input(2))),
+  apply("rsqrt", add(input(3), scalar(0, "f32"))),
+);
 
 function statistics(x: Tensor, axes: readonly number[]): { mean: Tensor; variance: Tensor } {
   const kept = x.shape.map((n, d) => axes.includes(d) ? 1 : n);
@@ -47,7 +53,8 @@ function center(x: Tensor, mean: Tensor, variance: Tensor, eps: number): Tensor 
 }
 
 /**
- * Shifts and scales to mean 0 and variance 1 over axes: `(x − mean) / √(variance + eps)` with the biased variance.
+ * Shifts and scales to mean 0 and variance 1 over axes: `(x − mean) / √(variance + eps)` with the
+ * biased variance.
  *
  * @param x f32 or f16
  * @param dims axes that the statistics are taken over
@@ -63,7 +70,72 @@ export function standardize(x: Tensor, dims: readonly number[], eps: number): St
   return { output, mean, variance };
 }
 
-/** `(g − mean(g) − y·mean(g·y)) / √(variance + eps)`, from saved values or, to be differentiated itself, from x again. */
+/**
+ * What is normalised, and with what: a tensor, its axes, and a scale and a shift that broadcast to
+ * it.
+ */
+export interface Normalization {
+  /** f32 or f16. */
+  readonly x: Tensor;
+  /** Distinct and increasing. */
+  readonly axes: readonly number[];
+  /** Added to the variance. */
+  readonly eps: number;
+  /**
+   * Whether the mean is subtracted; otherwise it counts as 0, as in RMS normalisation. @default
+   * {true}
+   */
+  readonly centered?: boolean;
+  readonly scale: Tensor | null;
+  /** Of the shape of the scale, where there are both. */
+  readonly shift: Tensor | null;
+}
+
+/** `standardize(x) · scale + shift`, in the dtype of x; the way of many kernels, for any layout. */
+export function composedNorm({ x, axes, eps, centered, scale, shift }: Normalization): Tensor {
+  const standard = centered === false ? unitSquare(x, axes, eps) : standardize(x, axes, eps).output;
+  return scaleShift(standard, scale, shift).to(x.dtype);
+}
+
+const unitFormula = mul(input(0), apply("rsqrt", add(input(1), scalar(0, "f32"))));
+
+/** `x / √(mean square + eps)`. */
+function unitSquare(x: Tensor, axes: readonly number[], eps: number): Tensor {
+  return map("unit square", unitFormula, [x, meanSquare(x, axes)], {
+    scalars: { values: [eps], types: ["f32"] },
+  });
+}
+
+function meanSquare(x: Tensor, axes: readonly number[]): Tensor {
+  const kept = x.shape.map((n, d) => axes.includes(d) ? 1 : n);
+  const count = axes.reduce((n, d) => n * x.shape[d], 1);
+  const share = apply("div", input(0), constant(count));
+  return sumOf("mean square", apply("square", input(0)), [x], axes, share).reshape(kept);
+}
+
+/** Gradients of x, scale and shift in ops that can be differentiated themselves. */
+export function composedGradients(
+  { x, axes, eps, centered = true, scale, shift }: Normalization,
+  g: Tensor,
+): (Tensor | null)[] {
+  const { mean, variance } = centered
+    ? statistics(x, axes)
+    : { mean: null, variance: meanSquare(x, axes) };
+  const standard = mean === null ? unitSquare(x, axes, eps) : center(x, mean, variance, eps);
+  const onto = (t: Tensor, value: Tensor) => {
+    const lead = x.ndim - t.ndim;
+    const dims = x.shape.map((_, d) => d).filter((d) => d < lead || t.shape[d - lead] === 1);
+    return (dims.length > 0 ? value.sum(dims) : value).reshape(t.shape).to(t.dtype);
+  };
+  const scaled = scale === null ? g : g.mul(scale);
+  return [
+    x.requiresGrad ? change(x, standard, variance, scaled, axes, eps, centered) : null,
+    scale?.requiresGrad ? onto(scale, g.mul(standard)) : null,
+    shift?.requiresGrad ? onto(shift, g) : null,
+  ];
+}
+
+/** The gradient of x, from saved values or, to be differentiated itself, from x again. */
 function gradient(
   x: Tensor,
   output: Tensor,
@@ -72,23 +144,34 @@ function gradient(
   axes: readonly number[],
   eps: number,
 ): Tensor {
-  let [y, v] = [output.detach(), variance];
-  if (isGradEnabled()) {
-    const again = statistics(x, axes);
-    y = center(x, again.mean, again.variance, eps);
-    v = again.variance;
-  }
+  if (!isGradEnabled()) return change(x, output.detach(), variance, g, axes, eps, true);
+  const again = statistics(x, axes);
+  const y = center(x, again.mean, again.variance, eps);
+  return change(x, y, again.variance, g, axes, eps, true);
+}
+
+/**
+ * `(g − mean(g) − y·mean(g·y)) / √(variance + eps)`, without mean(g) where nothing was centered.
+ */
+function change(
+  x: Tensor,
+  y: Tensor,
+  variance: Tensor,
+  g: Tensor,
+  axes: readonly number[],
+  eps: number,
+  centered: boolean,
+): Tensor {
   const kept = x.shape.map((n, d) => axes.includes(d) ? 1 : n);
   const count = axes.reduce((n, d) => n * x.shape[d], 1);
   const share = apply("div", input(0), constant(count));
-  const m1 = sumOf("standardize backward", input(0), [g], axes, share).reshape(kept);
-  const m2 = sumOf("standardize backward", productFormula, [g, y], axes, share).reshape(
-    kept,
-  );
-  return map("standardize backward", gradientFormula, [g, y, m1, m2, v], {
-    scalars: { values: [eps], types: ["f32"] },
-    dtype: x.dtype,
-  });
+  const op = "standardize backward";
+  const m1 = centered ? sumOf(op, input(0), [g], axes, share).reshape(kept) : null;
+  const m2 = sumOf(op, productFormula, [g, y], axes, share).reshape(kept);
+  const options = { scalars: { values: [eps], types: ["f32"] as const }, dtype: x.dtype };
+  return m1 === null
+    ? map(op, uncenteredFormula, [g, y, m2, variance], options)
+    : map(op, gradientFormula, [g, y, m1, m2, variance], options);
 }
 
 /** `x · scale + shift` in one kernel, with either left out where it is null. */

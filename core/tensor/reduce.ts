@@ -6,7 +6,7 @@ import { type DType, isFloat } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
 import { map, reduceOrFill, sumOf } from "./map.ts";
-import { axesOf, axisOf } from "./shape.ts";
+import { axesOf } from "./shape.ts";
 import { isGradEnabled, noGrad, record } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -29,7 +29,8 @@ function shaped(t: Tensor, out: Tensor, axes: readonly number[], keepdim = false
   return keepdim ? out.reshape(t.shape.map((n, d) => axes.includes(d) ? 1 : n)) : out;
 }
 
-function needFloat(op: string, t: Tensor): void {
+/** Refuses integers and bool. @throws {DTypeError} naming the op */
+export function needFloat(op: string, t: Tensor): void {
   if (!isFloat(t.dtype)) {
     throw new DTypeError(
       `Cannot take the ${op} of a tensor of dtype ${t.dtype}: expected f32 or f16`,
@@ -190,7 +191,7 @@ export function std(t: Tensor, dim?: Dim, options: VarianceOptions = {}): Tensor
 }
 
 /** What exponentials are shifted by so that they do not overflow: the maximum, or 0 where that is no number. */
-function shiftOf(t: Tensor, axes: readonly number[]): Tensor {
+export function shiftOf(t: Tensor, axes: readonly number[]): Tensor {
   return noGrad(() => {
     const kept = t.shape.map((n, d) => axes.includes(d) ? 1 : n);
     // Over no elements the sum is 0 whatever the shift.
@@ -200,7 +201,8 @@ function shiftOf(t: Tensor, axes: readonly number[]): Tensor {
   });
 }
 
-const shifted = apply("sub", input(0), input(1));
+/** Input 0 less the shift, input 1. */
+export const shifted: Expr = apply("sub", input(0), input(1));
 
 /** `log Σ e^x`, shifted by the maximum so that nothing overflows. */
 export function logsumexp(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {}): Tensor {
@@ -210,39 +212,4 @@ export function logsumexp(t: Tensor, dim?: Dim, { keepdim }: ReduceOptions = {})
   const total = sumOf("logsumexp", apply("exp", shifted), [t, shift], axes);
   const out = total.log().add(shift.reshape(total.shape));
   return shaped(t, out, axes, keepdim);
-}
-
-/** A formula of the elements, the shift and the sum of shifted exponentials along one axis, without a history. */
-function overExponentials(op: string, t: Tensor, axis: number, formula: Expr): Tensor {
-  needFloat(op, t);
-  return noGrad(() => {
-    const shift = shiftOf(t, [axis]);
-    const total = sumOf(op, apply("exp", shifted), [t, shift], [axis]).reshape(shift.shape);
-    return map(op, formula, [t, shift, total]);
-  });
-}
-
-/** Softmax along an axis: `e^x / Σ e^x`. Its rows sum to 1 also where the numbers are large. */
-export function softmax(t: Tensor, dim: number): Tensor {
-  const axis = axisOf("softmax", dim, t.ndim);
-  const formula = apply("div", apply("exp", shifted), input(2));
-  const out = overExponentials("softmax", t, axis, formula);
-  return record("softmax", out, [t], (g) => {
-    const product = apply("mul", input(0), input(1));
-    const total = sumOf("softmax backward", product, [g, out], [axis]).unsqueeze(axis);
-    const rule = apply("mul", input(1), apply("sub", input(0), input(2)));
-    return [map("softmax backward", rule, [g, out, total], { dtype: t.dtype })];
-  }, [out]);
-}
-
-/** Logarithm of the softmax along an axis: `x - log Σ e^x`. */
-export function logSoftmax(t: Tensor, dim: number): Tensor {
-  const axis = axisOf("logSoftmax", dim, t.ndim);
-  const formula = apply("sub", shifted, apply("log", input(2)));
-  const out = overExponentials("logSoftmax", t, axis, formula);
-  return record("logSoftmax", out, [t], (g) => {
-    const total = sum(g, axis, { keepdim: true });
-    const rule = apply("sub", input(0), apply("mul", apply("exp", input(1)), input(2)));
-    return [map("logSoftmax backward", rule, [g, out, total], { dtype: t.dtype })];
-  }, [out]);
 }
