@@ -1,0 +1,34 @@
+/** One library on one model in a process of its own; prints one JSON line. Started by peers.ts. */
+
+import { parseArgs } from "@std/cli/parse-args";
+import { type Model, modelOf } from "./models.ts";
+import { measure, type Trainer } from "./trainer.ts";
+import { watchAdapter } from "./webgpu_counts.ts";
+
+/** The trainer of a library, which is loaded only here. */
+async function open(library: string, model: Model, eager: boolean): Promise<Trainer> {
+  if (library === "ours") return await (await import("./ours.ts")).openOurs(model, { eager });
+  if (library === "jax-js") return await (await import("./jax.ts")).openJax(model);
+  if (library === "tfjs") return await (await import("./tfjs.ts")).openTfjs(model);
+  throw new RangeError(
+    `Cannot open library "${library}": expected ours, jax-js or tfjs`,
+  );
+}
+
+const flags = parseArgs(Deno.args, {
+  string: ["library", "model", "repeats"],
+  boolean: ["eager"],
+  default: { library: "ours", model: "small", repeats: "3" },
+});
+const model = modelOf(flags.model);
+const adapter = watchAdapter();
+const trainer = await open(flags.library, model, flags.eager);
+const measurement = await measure(trainer, {
+  stepsPerRead: model.stepsPerRead,
+  repeats: Number(flags.repeats),
+});
+const { library } = trainer;
+console.log(
+  JSON.stringify({ model: model.name, library, adapter: adapter(), ...measurement }),
+);
+trainer.close();
