@@ -88,14 +88,16 @@ export {
 } from "./tensor/elementwise.ts";
 export type { TensorMethods } from "./tensor/methods.ts";
 export type { Dim, ReduceOptions, VarianceOptions } from "./tensor/reduce.ts";
-export { linear } from "./tensor/matmul.ts";
 export {
+  autocast,
+  type AutocastDType,
+  autocastDType,
   conv2d,
-  type ConvOptions,
   convTranspose2d,
-  type ConvTransposeOptions,
-  type Pair,
-} from "./tensor/conv2d.ts";
+  linear,
+  matmul,
+} from "./tensor/autocast.ts";
+export type { ConvOptions, ConvTransposeOptions, Pair } from "./tensor/conv2d.ts";
 export {
   type CustomBackward,
   type CustomContext,

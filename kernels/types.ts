@@ -24,6 +24,8 @@ export interface DeviceTraits {
   readonly maxGroups: number;
   /** True where kernels may declare `f16` storage. */
   readonly f16: boolean;
+  /** Buffers that one kernel may bind. @default {8, which every device has} */
+  readonly maxBindings?: number;
 }
 
 /** WGSL text with its entry point `main`, and how many workgroups to start. */

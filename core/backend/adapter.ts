@@ -57,6 +57,7 @@ export async function openWebGpu(options: AdapterOptions): Promise<WebGpuBackend
   const traits: DeviceTraits = {
     software,
     maxGroups: device.limits.maxComputeWorkgroupsPerDimension,
+    maxBindings: device.limits.maxStorageBuffersPerShaderStage,
     f16: adapter.features.has("shader-f16"),
     ...options.traits,
   };

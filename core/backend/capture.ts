@@ -38,8 +38,14 @@ export interface Capture {
   guard(holds: () => boolean): void;
   /** Says that a tensor of the step shall live on after it, since an effect hands it out again. */
   persist(storage: Storage): void;
-  /** Fails, since a step that is captured has no values yet. @throws {CaptureError} naming the line of the caller */
-  refuse(action: string): never;
+  /**
+   * Fails, since a step that is captured cannot do that.
+   *
+   * @param action what cannot be done
+   * @param reason why; by default that the step has no values yet
+   * @throws {CaptureError} naming the line of the caller
+   */
+  refuse(action: string, reason?: string): never;
 }
 
 let current: Capture | null = null;

@@ -4,7 +4,7 @@ import type { DeviceTraits, DType, KernelCall } from "../../kernels/types.ts";
 import { DeviceError } from "../errors.ts";
 import { openWebGpu } from "./adapter.ts";
 import type { Backend, HostArray, MemoryStats, WorkStats } from "./backend.ts";
-import { currentCapture, VirtualBuffer } from "./capture.ts";
+import { type Capture, currentCapture, VirtualBuffer } from "./capture.ts";
 import { ReferenceBackend } from "./reference.ts";
 
 /** A buffer of a backend with the number of handles that use it. */
@@ -123,8 +123,8 @@ export class Device {
 
   /** A new buffer with one handle. */
   allocate(count: number, dtype: DType, label: string): Storage {
-    const capture = currentCapture();
-    const virtual = capture?.device === this;
+    const capture = this.#capture();
+    const virtual = capture !== null;
     const buffer = virtual
       ? new VirtualBuffer(count, dtype, label)
       : this.#backend.allocate(count, dtype, label);
@@ -164,9 +164,18 @@ export class Device {
 
   /** Hands a kernel call to whoever records. */
   record(call: KernelCall<unknown>): void {
-    const capture = currentCapture();
-    if (capture?.device === this) capture.record(call);
+    const capture = this.#capture();
+    if (capture !== null) capture.record(call);
     else this.#recorder.record(call);
+  }
+
+  /** The capture that takes the work of this device; work that it could not replay is refused. */
+  #capture(): Capture | null {
+    const capture = currentCapture();
+    if (capture !== null && capture.device !== this) {
+      capture.refuse(`use ${this.kind} device work`, "it belongs to another device");
+    }
+    return capture;
   }
 
   /**

@@ -8,6 +8,8 @@ import {
   needFraction,
   needPositive,
   type OptimizerOptions,
+  splitOptions,
+  type StepControls,
   type UpdateRule,
 } from "./options.ts";
 
@@ -45,17 +47,22 @@ function ruleOf(name: "Adam" | "AdamW"): UpdateRule<AdamOptions> {
     },
     slots: () => ["exp_avg", "exp_avg_sq"],
     phase: (state) => state.steps,
-    kernel({ weightDecay }, { count, dtype }) {
+    kernel({ weightDecay }, span) {
       const decay = weightDecay === 0 ? "none" : decoupled ? "decoupled" : "coupled";
-      return adamKernel({ count, dtype, decay });
+      return adamKernel({ ...span, decay });
     },
-    scalars({ lr, betas: [beta1, beta2], eps, weightDecay }, { steps }) {
-      const rate = lr / (1 - beta1 ** steps);
-      const root = 1 / Math.sqrt(1 - beta2 ** steps);
+    scalars({ lr, betas: [beta1, beta2], eps, weightDecay }, { steps }, counted) {
       const decay = decoupled ? 1 - lr * weightDecay : weightDecay;
-      return [rate, root, eps, beta1, 1 - beta1, beta2, 1 - beta2, decay];
+      const fixed = [eps, beta1, 1 - beta1, beta2, 1 - beta2, decay];
+      if (counted) return [lr, 0, ...fixed, finiteLog(beta1), finiteLog(beta2)];
+      return [lr / (1 - beta1 ** steps), 1 / Math.sqrt(1 - beta2 ** steps), ...fixed];
     },
   };
+}
+
+/** The logarithm, or for 0 a number that is far enough below. */
+function finiteLog(beta: number): number {
+  return Math.max(-1e30, Math.log(beta));
 }
 
 const adam: UpdateRule<AdamOptions> = ruleOf("Adam");
@@ -86,15 +93,16 @@ export class Adam extends Optimizer<AdamOptions> {
    * Moves the parameters into flat memory.
    *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
-   * @param options options of all groups that do not set their own
+   * @param options options of all groups that do not set their own, and what the optimizer does
+   * beside its method
    * @throws {RangeError} if an option has no meaning, or there are no parameters
    * @throws {TypeError} if a parameter cannot be optimized
    */
   constructor(
     params: Iterable<Tensor> | Iterable<GroupOptions<AdamOptions>>,
-    options: Partial<AdamOptions> = {},
+    options: Partial<AdamOptions> & StepControls = {},
   ) {
-    super(adam, params, { ...defaults, ...options });
+    super(adam, params, ...splitOptions("Adam", defaults, options));
   }
 }
 
@@ -117,20 +125,38 @@ export class Adam extends Optimizer<AdamOptions> {
  * ], { lr: 1e-3 });
  * optimizer.lr = 1e-4;
  * ```
+ *
+ * @example Clipping, averages, and no step with a NaN, all without a read
+ * ```ts
+ * import { AdamW, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const x = tensor([1, 2], { device: referenceDevice(), requiresGrad: true });
+ * const optimizer = new AdamW([x], {
+ *   maxGradNorm: 1,
+ *   skipNonFinite: true,
+ *   ema: { decay: 0.999, warmup: true },
+ * });
+ * x.mul(NaN).sum().backward();
+ * optimizer.step();
+ * assertEquals(await x.array(), [1, 2]);
+ * assertEquals(await optimizer.skippedSteps!.item(), 1);
+ * ```
  */
 export class AdamW extends Optimizer<AdamOptions> {
   /**
    * Moves the parameters into flat memory.
    *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
-   * @param options options of all groups that do not set their own
+   * @param options options of all groups that do not set their own, and what the optimizer does
+   * beside its method
    * @throws {RangeError} if an option has no meaning, or there are no parameters
    * @throws {TypeError} if a parameter cannot be optimized
    */
   constructor(
     params: Iterable<Tensor> | Iterable<GroupOptions<AdamOptions>>,
-    options: Partial<AdamOptions> = {},
+    options: Partial<AdamOptions> & StepControls = {},
   ) {
-    super(adamW, params, { ...defaults, weightDecay: 0.01, ...options });
+    super(adamW, params, ...splitOptions("AdamW", { ...defaults, weightDecay: 0.01 }, options));
   }
 }

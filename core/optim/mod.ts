@@ -2,12 +2,17 @@
 
 export { Adam, type AdamOptions, AdamW } from "./adam.ts";
 export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./clip.ts";
-export { Optimizer } from "./optimizer.ts";
+export { ParameterAverages } from "./ema.ts";
+export type { GradientScale } from "./judge.ts";
+export { LossScaler, type LossScalerOptions, type LossScalerStateDict } from "./loss_scaler.ts";
+export { Optimizer, type StepOptions } from "./optimizer.ts";
 export type {
+  EmaOptions,
   GroupOptions,
   OptimizerOptions,
   ParamGroup,
   ParamState,
+  StepControls,
   UpdateRule,
   UpdateSpan,
 } from "./options.ts";

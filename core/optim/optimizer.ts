@@ -1,21 +1,27 @@
 /** What all optimizers share: groups, arenas, steps, and the state dict. */
 
-import { input } from "../../kernels/expr.ts";
-import { isFloat } from "../../kernels/types.ts";
 import { currentCapture, effect } from "../backend/capture.ts";
-import { DTypeError, ShapeError, showShape } from "../errors.ts";
+import type { Device } from "../backend/device.ts";
 import { copyInto, fillInto } from "../tensor/in_place.ts";
-import { launchMapInto, noScalars } from "../tensor/launch.ts";
+import { denseOperand } from "../tensor/launch.ts";
 import { noGrad } from "../tensor/tape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { Arena, type ArenaRange, placeOf, planArenas, rangeOperand } from "./arena.ts";
-import type {
-  GroupOptions,
-  OptimizerOptions,
-  ParamGroup,
-  ParamState,
-  UpdateRule,
+import { AVERAGE, ParameterAverages } from "./ema.ts";
+import { type GradientScale, Judge } from "./judge.ts";
+import {
+  groupOf,
+  type GroupOptions,
+  needLimit,
+  type OptimizerOptions,
+  type ParamGroup,
+  type ParamState,
+  type StepControls,
+  type UpdateRule,
+  type UpdateSpan,
 } from "./options.ts";
+import { checkParameters, placeGradient } from "./parameters.ts";
+import { StepCounts } from "./step_counts.ts";
 import {
   encodeGroup,
   type LoadedState,
@@ -28,6 +34,20 @@ interface GroupArena<O extends OptimizerOptions> {
   readonly arena: Arena;
 }
 
+/** What one step takes along. */
+export interface StepOptions {
+  /**
+   * The factor by which the loss was multiplied, as LossScaler.step() hands it over: gradients are
+   * divided by it, and a step with a NaN or infinite one is skipped. @default {null}
+   */
+  readonly scale?: GradientScale | null;
+}
+
+/** Neighbours that one kernel call updates. */
+interface Update<O extends OptimizerOptions> extends GroupArena<O> {
+  readonly range: ArenaRange;
+}
+
 /**
  * An optimizer: moves its parameters into flat memory when it is made, and changes them after every
  * backward().
@@ -35,6 +55,10 @@ interface GroupArena<O extends OptimizerOptions> {
  * Parameters of one group and dtype share an arena, which one kernel call updates (D5). Views and
  * detached handles that were taken of a parameter before keep the old memory, so make the optimizer
  * before them. A parameter whose `grad` is null is skipped: no decay, no momentum, no count.
+ *
+ * With `maxGradNorm`, `skipNonFinite` or a loss scale, each step is judged on the device first: the
+ * norm of all gradients in one pass, the verdict in another; the update reads it. The gradients
+ * themselves stay as they are. Nothing is read by the host.
  */
 export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements Disposable {
   readonly #rule: UpdateRule<O>;
@@ -42,6 +66,12 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   readonly #groups: ParamGroup<O>[] = [];
   readonly #arenas: GroupArena<O>[] = [];
   readonly #states = new Map<Tensor, ParamState>();
+  readonly #controls: StepControls;
+  readonly #averages: ParameterAverages | null;
+  #maxGradNorm: number | null;
+  #judge: Judge | null = null;
+  /** From the first step on that the device may skip. */
+  #counts: StepCounts | null = null;
   #disposed = false;
 
   /**
@@ -50,6 +80,7 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
    * @param rule the method
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
    * @param defaults options of all groups that do not set their own
+   * @param controls what the optimizer does beside its method
    * @throws {RangeError} if an option has no meaning, or there are no parameters
    * @throws {TypeError} if a parameter cannot be optimized
    */
@@ -57,9 +88,15 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     rule: UpdateRule<O>,
     params: Iterable<Tensor> | Iterable<GroupOptions<O>>,
     defaults: O,
+    controls: StepControls = {},
   ) {
     this.#rule = rule;
     this.#defaults = defaults;
+    this.#controls = { ...controls };
+    this.#maxGradNorm = controls.maxGradNorm ?? null;
+    this.#averages = controls.ema
+      ? new ParameterAverages(() => this.#arenas.map(({ arena }) => arena), controls.ema)
+      : null;
     const list: (Tensor | GroupOptions<O>)[] = [...params];
     const tensors = list.filter((item) => item instanceof Tensor);
     if (tensors.length > 0 && tensors.length < list.length) {
@@ -89,6 +126,37 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     for (const group of this.#groups) group.lr = value;
   }
 
+  /** Largest norm of all gradients together, or null; may be set, and counts from the next step on. */
+  get maxGradNorm(): number | null {
+    return this.#maxGradNorm;
+  }
+
+  set maxGradNorm(value: number | null) {
+    if (value !== null) needLimit(this.#rule.name, value);
+    this.#maxGradNorm = value;
+  }
+
+  /** Moving averages of the parameters; null without the option `ema`. */
+  get ema(): ParameterAverages | null {
+    return this.#averages;
+  }
+
+  /**
+   * The 2-norm of all gradients of the latest step, before clipping and without a loss scale: a
+   * scalar that is not read yet, new at each access. Null until a step was judged.
+   */
+  get gradNorm(): Tensor | null {
+    return this.#judge?.norm() ?? null;
+  }
+
+  /**
+   * How many steps the device has skipped: a scalar of dtype u32 that is not read yet, new at each
+   * access. Null until a step was judged.
+   */
+  get skippedSteps(): Tensor | null {
+    return this.#judge?.skipped() ?? null;
+  }
+
   /**
    * Adds parameters with options of their own, as fine-tuning does when it unfreezes layers.
    *
@@ -106,31 +174,54 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     for (const parameter of this.#states.keys()) parameter.grad = null;
   }
 
-  /** Changes every parameter that has a gradient. */
-  step(): void {
+  /**
+   * Changes every parameter that has a gradient.
+   *
+   * @param options a loss scale
+   * @throws {Error} while averages are in the place of the parameters
+   */
+  step({ scale = null }: StepOptions = {}): void {
     this.#needAlive("step");
-    for (const group of this.#groups) this.#rule.check(group);
-    for (const { group, arena } of this.#arenas) {
-      const ranges = arena.ranges((index) => this.#prepare(arena, index));
-      for (const range of ranges) this.#update(group, arena, range);
+    if (this.#averages?.isApplied) {
+      throw new Error(
+        `Cannot step ${this.#rule.name}: the averages of its parameters are in their place; ` +
+          "swap() them back first",
+      );
     }
+    for (const group of this.#groups) this.#rule.check(group);
+    const skips = scale !== null || (this.#controls.skipNonFinite ?? false);
+    if (skips) this.#counts ??= new StepCounts(this.#states.values());
+    const stepping = new Set<ParamState>();
+    for (const { arena } of this.#arenas) {
+      arena.tensors.forEach((parameter) => this.#prepare(parameter, stepping));
+    }
+    this.#counts?.advance([...stepping]);
+    const updates = this.#arenas.flatMap((home) =>
+      home.arena.ranges((index) => {
+        const state = this.#states.get(home.arena.tensors[index])!;
+        return stepping.has(state) ? this.#phase(state) : null;
+      }).map((range): Update<O> => ({ ...home, range }))
+    );
+    const filled = updates.filter(({ range }) => range.count > 0);
+    if (this.#isJudged && filled.length > 0) this.#judgeStep(filled, skips, scale);
+    for (const update of updates) this.#update(update);
   }
 
   /**
    * What a checkpoint needs, in PyTorch's structure and with PyTorch's names: steps and slots by
    * the number of the parameter, and the options of the groups. The tensors are views of the living
-   * state: read them before the next step.
+   * state: read them before the next step. Averages stand under `ema`. Where the device may skip
+   * steps, `step` is a scalar of dtype i32, and parameters with equal `history` share its value.
    */
   stateDict(): OptimizerStateDict {
     this.#needAlive("take the state of");
     const state: Record<string, Record<string, number | Tensor>> = {};
     [...this.#states].forEach(([parameter, known], id) => {
-      if (known.steps === 0 && known.slots.size === 0) return;
+      if (known.steps === 0 && known.history === 0 && known.slots.size === 0) return;
       const { arena, index } = placeOf(parameter)!;
-      const entry: Record<string, number | Tensor> = this.#rule.countsSteps
-        ? { step: known.steps }
-        : {};
+      const entry: Record<string, number | Tensor> = this.#stepEntry(parameter, known);
       for (const name of known.slots) entry[name] = arena.view(arena.slot(name), index);
+      if (this.#averages) entry[AVERAGE] = this.#averages.of(parameter);
       if (Object.keys(entry).length > 0) state[id] = entry;
     });
     let next = 0;
@@ -148,7 +239,12 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
    */
   loadStateDict(stateDict: OptimizerStateDict): void {
     this.#needAlive("load the state of");
-    const loaded = readStateDict(stateDict, this.#groups, this.#defaults, this.#rule);
+    const extra = this.#averages === null ? [] : [AVERAGE];
+    const loaded = readStateDict(stateDict, this.#groups, this.#defaults, this.#rule, extra);
+    const steps = [...loaded.states.values()].map((state) => state.step);
+    if (this.#controls.skipNonFinite || steps.some((step) => step instanceof Tensor)) {
+      this.#counts ??= new StepCounts(this.#states.values());
+    }
     loaded.options.forEach((options, i) => Object.assign(this.#groups[i], options));
     using _ = noGrad();
     for (const [parameter, state] of this.#states) {
@@ -160,6 +256,8 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   dispose(): void {
     this.#disposed = true;
     for (const { arena } of this.#arenas) arena.release();
+    this.#judge?.dispose();
+    this.#counts?.dispose();
   }
 
   /** Disposes the optimizer at the end of a `using` block. */
@@ -167,14 +265,25 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     this.dispose();
   }
 
+  get #device(): Device {
+    return this.#arenas[0].arena.values.device;
+  }
+
+  #stepEntry(parameter: Tensor, state: ParamState): Record<string, number | Tensor> {
+    if (this.#counts !== null) {
+      return { step: this.#counts.stepOf(parameter, state), history: state.history };
+    }
+    return this.#rule.countsSteps ? { step: state.steps } : {};
+  }
+
   #add(groups: readonly GroupOptions<O>[]): void {
-    const added = groups.map((options) => this.#groupOf(options));
+    const added = groups.map((options) => groupOf(this.#rule, this.#defaults, options));
     const parameters = added.flatMap((group) => group.params);
     checkParameters(this.#rule.name, parameters, this.#states);
     for (const group of added) {
       this.#groups.push(group);
       for (const parameter of group.params) {
-        this.#states.set(parameter, { steps: 0, slots: new Set() });
+        this.#states.set(parameter, { steps: 0, history: 0, slots: new Set() });
       }
       for (const plan of planArenas(group.params)) {
         this.#arenas.push({ group, arena: new Arena(plan) });
@@ -182,63 +291,95 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     }
   }
 
-  #groupOf({ params, ...own }: GroupOptions<O>): ParamGroup<O> {
-    if (typeof params?.[Symbol.iterator] !== "function") {
-      throw new TypeError(
-        `Cannot make ${this.#rule.name} of a group without params: expected tensors under "params"`,
-      );
-    }
-    const unknown = Object.keys(own).filter((name) => !Object.hasOwn(this.#defaults, name));
-    if (unknown.length > 0) {
-      throw new RangeError(
-        `Cannot use ${this.#rule.name} with unknown options ${
-          unknown.join(", ")
-        }: expected some of ` +
-          Object.keys(this.#defaults).join(", "),
-      );
-    }
-    const group = { ...this.#defaults, ...own, params: [...params] };
-    this.#rule.check(group);
-    return group;
+  /** Whether updates need a verdict; a captured step asks again. */
+  get #isJudged(): boolean {
+    return this.#maxGradNorm !== null || this.#counts !== null;
   }
 
-  /** Counts the step of a parameter and puts its gradient in place; null where it has none. */
-  #prepare(arena: Arena, index: number): number | null {
-    const parameter = arena.tensors[index];
+  /** Parameters of a group with equal phase are updated alike. */
+  #phase(state: ParamState): number {
+    return this.#counts === null ? this.#rule.phase(state) : state.history;
+  }
+
+  /** Counts the step of a parameter with a gradient, and puts that in place. */
+  #prepare(parameter: Tensor, stepping: Set<ParamState>): void {
     const { grad, gradSlot } = parameter;
-    if (grad === null) return null;
+    if (grad === null) return;
     if (grad !== gradSlot) placeGradient(this.#rule.name, parameter, grad, gradSlot!);
     const state = this.#states.get(parameter)!;
     effect(() => void state.steps++, () => void state.steps--);
-    return this.#rule.phase(state);
+    stepping.add(state);
   }
 
-  #update(group: ParamGroup<O>, arena: Arena, range: ArenaRange): void {
+  #judgeStep(updates: readonly Update<O>[], skips: boolean, scale: GradientScale | null): void {
+    this.#judge ??= new Judge(this.#device);
+    const spans = updates.map(({ arena, range }) => ({
+      operand: rangeOperand(arena.gradients, range),
+      dtype: arena.dtype,
+    }));
+    this.#judge.judge(spans, { limit: () => this.#maxGradNorm, skips, scale });
+  }
+
+  #update({ group, arena, range }: Update<O>): void {
     const names = this.#rule.slots(group);
-    const flats = [arena.values, ...names.map((name) => arena.slot(name))];
     const members = arena.tensors.slice(range.first, range.end);
     const states = members.map((parameter) => this.#states.get(parameter)!);
     if (range.count > 0) {
-      const kernelNow = () => this.#rule.kernel(group, { count: range.count, dtype: arena.dtype });
-      const live = () => this.#rule.scalars(group, states[0]);
+      const flats = [arena.values, ...names.map((name) => arena.slot(name))];
+      if (this.#averages) flats.push(this.#averages.slotOf(arena));
+      const skips = this.#counts?.skipsOf(arena) ?? null;
+      const kernelNow = () => this.#rule.kernel(group, this.#span(arena, range));
       const kernel = kernelNow();
-      currentCapture()?.guard(() => kernelNow() === kernel);
+      const alike = () => states.every((state) => this.#phase(state) === this.#phase(states[0]));
+      currentCapture()?.guard(() => kernelNow() === kernel && alike());
+      const live = () => this.#scalars(group, states[0], range);
       arena.values.device.record({
         kernel,
-        inputs: [rangeOperand(arena.gradients, range)],
-        outputs: flats.map((flat) => rangeOperand(flat, range)),
+        inputs: [
+          rangeOperand(arena.gradients, range),
+          ...this.#isJudged ? [this.#judge!.operand] : [],
+        ],
+        outputs: [
+          ...flats.map((flat) => rangeOperand(flat, range)),
+          ...skips ? [denseOperand(skips)] : [],
+        ],
         scalars: live(),
         live,
       });
-      for (const flat of flats) flat.storage.version++;
+      for (const flat of skips ? [...flats, skips] : flats) flat.storage.version++;
     }
     for (const state of states) for (const name of names) state.slots.add(name);
   }
 
+  #span(arena: Arena, { count }: ArenaRange): UpdateSpan {
+    const span: UpdateSpan = { count, dtype: arena.dtype };
+    const averaged = this.#averages && (this.#averages.warmup ? "warming" : "constant");
+    return {
+      ...span,
+      ...this.#isJudged ? { scaled: true } : {},
+      ...this.#counts ? { counted: true } : {},
+      ...averaged ? { averaged } : {},
+    };
+  }
+
+  #scalars(group: ParamGroup<O>, state: ParamState, { first, end }: ArenaRange): number[] {
+    const counted = this.#counts !== null;
+    const scalars = [...this.#rule.scalars(group, state, counted)];
+    // Where the device counts, it also finds the share of a warming average.
+    if (this.#averages) scalars.push(this.#averages.share(counted ? Infinity : state.steps));
+    if (counted) scalars.push(state.steps, first, end - first);
+    return scalars;
+  }
+
   #restore(parameter: Tensor, state: ParamState, loaded: LoadedState | undefined): void {
     const { arena, index } = placeOf(parameter)!;
-    state.steps = loaded?.step ?? 0;
+    // The first step is another one for a momentum that has not begun.
+    const begun = !this.#rule.countsSteps && (loaded?.slots.size ?? 0) > 0;
+    const step = loaded?.step || Number(begun);
+    if (this.#counts) this.#counts.restore(parameter, state, step, loaded?.history ?? null);
+    else state.steps = step as number;
     const names = new Set([...state.slots, ...loaded?.slots.keys() ?? []]);
+    names.delete(AVERAGE);
     state.slots.clear();
     for (const name of names) {
       using view = arena.view(arena.slot(name), index);
@@ -250,6 +391,9 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
         state.slots.add(name);
       }
     }
+    if (this.#averages === null) return;
+    using average = arena.view(this.#averages.slotOf(arena), index);
+    copyInto(average, loaded?.slots.get(AVERAGE) ?? parameter);
   }
 
   #needAlive(action: string): void {
@@ -257,54 +401,4 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
       throw new Error(`Cannot ${action} this ${this.#rule.name}: it was disposed`);
     }
   }
-}
-
-/** Fails unless all parameters can be moved into arenas, before any of them is. */
-function checkParameters(
-  name: string,
-  parameters: readonly Tensor[],
-  held: ReadonlyMap<Tensor, ParamState>,
-): void {
-  const seen = new Set<Tensor>(held.keys());
-  const device = [...held.keys(), ...parameters][0]?.device;
-  parameters.forEach((parameter, i) => {
-    if (!(parameter instanceof Tensor)) {
-      throw new TypeError(
-        `Cannot make ${name} of parameter ${i}: expected a tensor, found ${typeof parameter}`,
-      );
-    }
-    const fail = (reason: string) =>
-      `Cannot make ${name} of parameter ${i} (${parameter}): ${reason}`;
-    if (seen.has(parameter)) throw new TypeError(fail("it is listed twice"));
-    seen.add(parameter);
-    if (!isFloat(parameter.dtype)) throw new DTypeError(fail("expected dtype f32 or f16"));
-    if (!parameter.isLeaf) throw new TypeError(fail("expected a leaf, found the result of an op"));
-    if (parameter.isReleased) throw new TypeError(fail("it was released"));
-    if (parameter.device !== device) {
-      throw new TypeError(fail(`expected the device "${device?.name}" of the parameters before`));
-    }
-    if (placeOf(parameter) !== null) {
-      throw new TypeError(fail("another optimizer holds it; dispose() of that one first"));
-    }
-  });
-  if (parameters.length === 0) {
-    throw new RangeError(`Cannot make ${name} without parameters: expected at least one`);
-  }
-}
-
-/**
- * Copies a gradient that was set by hand, or made with createGraph, to where the kernel expects it.
- */
-function placeGradient(name: string, parameter: Tensor, gradient: Tensor, slot: Tensor): void {
-  if (String(gradient.shape) !== String(parameter.shape)) {
-    throw new ShapeError(
-      `Cannot step ${name}: a parameter of shape ${
-        showShape(parameter.shape)
-      } has a gradient of shape ${showShape(gradient.shape)}`,
-    );
-  }
-  if (gradient.device !== parameter.device) {
-    throw new TypeError(`Cannot step ${name}: the gradient of ${parameter} is on another device`);
-  }
-  launchMapInto(input(0), [gradient], slot, noScalars);
 }

@@ -8,6 +8,8 @@ import {
   needFlag,
   needPositive,
   type OptimizerOptions,
+  splitOptions,
+  type StepControls,
   type UpdateRule,
 } from "./options.ts";
 
@@ -57,9 +59,9 @@ const rule: UpdateRule<RMSpropOptions> = {
     ...(centered ? ["grad_avg"] : []),
   ],
   phase: () => 0,
-  kernel({ weightDecay, momentum, centered }, { count, dtype }) {
+  kernel({ weightDecay, momentum, centered }, span) {
     const decays = weightDecay !== 0;
-    return rmspropKernel({ count, dtype, weightDecay: decays, momentum: momentum > 0, centered });
+    return rmspropKernel({ ...span, weightDecay: decays, momentum: momentum > 0, centered });
   },
   scalars: ({ lr, alpha, eps, weightDecay, momentum }) => [
     lr,
@@ -96,14 +98,15 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
    * Moves the parameters into flat memory.
    *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
-   * @param options options of all groups that do not set their own
+   * @param options options of all groups that do not set their own, and what the optimizer does
+   * beside its method
    * @throws {RangeError} if an option has no meaning, or there are no parameters
    * @throws {TypeError} if a parameter cannot be optimized
    */
   constructor(
     params: Iterable<Tensor> | Iterable<GroupOptions<RMSpropOptions>>,
-    options: Partial<RMSpropOptions> = {},
+    options: Partial<RMSpropOptions> & StepControls = {},
   ) {
-    super(rule, params, { ...defaults, ...options });
+    super(rule, params, ...splitOptions("RMSprop", defaults, options));
   }
 }

@@ -9,6 +9,8 @@ import {
   needFlag,
   needPositive,
   type OptimizerOptions,
+  splitOptions,
+  type StepControls,
   type UpdateRule,
 } from "./options.ts";
 
@@ -56,11 +58,11 @@ const rule: UpdateRule<SGDOptions> = {
   },
   slots: ({ momentum }) => momentum > 0 ? ["momentum_buffer"] : [],
   phase: (state) => Number(state.slots.has("momentum_buffer")),
-  kernel: ({ momentum, nesterov, weightDecay }, { count, dtype }) =>
-    sgdKernel({ count, dtype, weightDecay: weightDecay !== 0, momentum: momentum > 0, nesterov }),
-  scalars({ lr, momentum, dampening, weightDecay }, state) {
+  kernel: ({ momentum, nesterov, weightDecay }, span) =>
+    sgdKernel({ ...span, weightDecay: weightDecay !== 0, momentum: momentum > 0, nesterov }),
+  scalars({ lr, momentum, dampening, weightDecay }, state, counted) {
     // The first gradient of a parameter becomes its momentum as it is.
-    const begun = state.slots.has("momentum_buffer");
+    const begun = counted || state.slots.has("momentum_buffer");
     return [lr, weightDecay, begun ? momentum : 0, begun ? 1 - dampening : 1, momentum];
   },
 };
@@ -89,14 +91,15 @@ export class SGD extends Optimizer<SGDOptions> {
    * Moves the parameters into flat memory.
    *
    * @param params leaves of dtype f32 or f16, or groups of them with options of their own
-   * @param options options of all groups that do not set their own
+   * @param options options of all groups that do not set their own, and what the optimizer does
+   * beside its method
    * @throws {RangeError} if an option has no meaning, or there are no parameters
    * @throws {TypeError} if a parameter cannot be optimized
    */
   constructor(
     params: Iterable<Tensor> | Iterable<GroupOptions<SGDOptions>>,
-    options: Partial<SGDOptions> = {},
+    options: Partial<SGDOptions> & StepControls = {},
   ) {
-    super(rule, params, { ...defaults, ...options });
+    super(rule, params, ...splitOptions("SGD", defaults, options));
   }
 }

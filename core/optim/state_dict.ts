@@ -10,7 +10,10 @@ import type { OptimizerOptions, ParamGroup, UpdateRule } from "./options.ts";
 
 /** The state of an optimizer in PyTorch's structure. */
 export interface OptimizerStateDict {
-  /** By the number of the parameter: its steps (`step`) and its slots, such as `exp_avg`. */
+  /**
+   * By the number of the parameter: its steps (`step`), a scalar tensor where the device counts
+   * them, and its slots, such as `exp_avg`.
+   */
   readonly state: Readonly<Record<string, Readonly<Record<string, number | Tensor>>>>;
   /**
    * Options of the groups under PyTorch's names, and the numbers of their parameters (`params`).
@@ -35,7 +38,9 @@ export class OptimizerStateError extends Error {
 
 /** State of one parameter, checked. */
 export interface LoadedState {
-  readonly step: number;
+  readonly step: number | Tensor;
+  /** What parameters with equal steps share; null where it is not known. */
+  readonly history: number | null;
   readonly slots: ReadonlyMap<string, Tensor>;
 }
 
@@ -75,6 +80,7 @@ export function encodeGroup<O extends OptimizerOptions>(
 /**
  * Checks a state dict against the groups of an optimizer.
  *
+ * @param extra names of slots that the optimizer takes beside those of its rule
  * @throws {OptimizerStateError} naming everything that does not fit
  */
 export function readStateDict<O extends OptimizerOptions>(
@@ -82,6 +88,7 @@ export function readStateDict<O extends OptimizerOptions>(
   groups: readonly ParamGroup<O>[],
   defaults: O,
   rule: UpdateRule<O>,
+  extra: readonly string[] = [],
 ): LoadedStateDict<O> {
   const problems: string[] = [];
   if (!isRecord(stateDict?.state) || !Array.isArray(stateDict?.param_groups)) {
@@ -105,7 +112,7 @@ export function readStateDict<O extends OptimizerOptions>(
   for (const [id, entry] of Object.entries(stateDict.state)) {
     const owner = owners.get(id);
     if (owner === undefined) problems.push(`no group has the parameter ${id} of the state`);
-    else states.set(owner.parameter, readState(id, entry, owner, rule, problems));
+    else states.set(owner.parameter, readState(id, entry, owner, rule, extra, problems));
   }
   if (problems.length > 0) throw new OptimizerStateError(rule.name, problems);
   return { options, states };
@@ -166,23 +173,28 @@ function readState<O extends OptimizerOptions>(
   entry: unknown,
   { parameter, options }: { parameter: Tensor; options: O },
   rule: UpdateRule<O>,
+  extra: readonly string[],
   problems: string[],
 ): LoadedState {
   const label = `parameter ${id}`;
   const slots = new Map<string, Tensor>();
-  let step = 0;
+  let step: number | Tensor = 0;
+  let history: number | null = null;
   if (!isRecord(entry)) {
     problems.push(`${label}: its state is no object`);
-    return { step, slots };
+    return { step, history, slots };
   }
   const known = rule.slots(options);
   for (const [name, value] of Object.entries(entry)) {
     // PyTorch writes null for slots that are not in use.
     if (value === null || value === undefined) continue;
-    if (name === "step" && rule.countsSteps) {
-      if (Number.isSafeInteger(value) && (value as number) >= 0) step = value as number;
-      else problems.push(`${label}: expected step to be an integer of at least 0, found ${value}`);
-    } else if (known.includes(name)) {
+    if (name === "step" && (rule.countsSteps || value instanceof Tensor)) {
+      const problem = stepProblem(value, parameter);
+      if (problem === null) step = value as number | Tensor;
+      else problems.push(`${label}: expected step to be ${problem}`);
+    } else if (name === "history" && Number.isSafeInteger(value)) {
+      history = value as number;
+    } else if (known.includes(name) || extra.includes(name)) {
       const problem = slotProblem(value, parameter);
       if (problem === null) slots.set(name, value as Tensor);
       else problems.push(`${label}: ${name} ${problem}`);
@@ -194,7 +206,17 @@ function readState<O extends OptimizerOptions>(
   for (const name of needed) {
     if (entry[name] === null || entry[name] === undefined) problems.push(`${label} has no ${name}`);
   }
-  return { step, slots };
+  return { step, history, slots };
+}
+
+function stepProblem(value: unknown, parameter: Tensor): string | null {
+  if (!(value instanceof Tensor)) {
+    const counts = Number.isSafeInteger(value) && (value as number) >= 0;
+    return counts ? null : `an integer of at least 0, found ${value}`;
+  }
+  const fits = value.size === 1 && !value.isReleased && value.device === parameter.device &&
+    value.dtype !== "bool";
+  return fits ? null : `one number on the device of its parameter, found ${value}`;
 }
 
 function slotProblem(value: unknown, parameter: Tensor): string | null {

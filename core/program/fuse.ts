@@ -8,9 +8,13 @@ import { fuseLoads, isCheap } from "./fuse_loads.ts";
 import type { StepCall } from "./recording.ts";
 import { Step } from "./step.ts";
 
-/** Fuses until nothing more fits; the result does the same with the same bits. */
-export function fuse(calls: readonly StepCall[], observable: ReadonlySet<unknown>): StepCall[] {
-  const step = new Step(calls, observable);
+/** Fuses until nothing more fits, or binds more buffers than may be; the result does the same with the same bits. */
+export function fuse(
+  calls: readonly StepCall[],
+  observable: ReadonlySet<unknown>,
+  maxBindings?: number,
+): StepCall[] {
+  const step = new Step(calls, observable, maxBindings);
   everywhere(step, intoReader);
   spreadCheap(step);
   everywhere(step, elideCopy);
@@ -45,7 +49,7 @@ function rewriteAt(step: Step, at: number, rewrite: Rewrite): number | null {
 function intoReader(step: Step, from: number, at: number): number | null {
   const [writer, reader] = [step.calls[from], step.calls[at]];
   if (step.hasOthers(writer, at) || !step.canSink(writer, from, at)) return null;
-  const fused = fuseLoads(writer, reader);
+  const fused = fuseLoads(writer, reader, step.maxBindings);
   if (fused === null) return null;
   step.calls[at] = fused;
   step.calls.splice(from, 1);
@@ -57,7 +61,7 @@ function intoWriter(step: Step, from: number, at: number): number | null {
   const [writer, reader] = [step.calls[from], step.calls[at]];
   const rises = step.canRise(reader, at, from);
   if (!rises && !step.canSink(writer, from, at)) return null;
-  const fused = fuseStores(writer, reader, step.hasOthers(writer, at));
+  const fused = fuseStores(writer, reader, step.hasOthers(writer, at), step.maxBindings);
   if (fused === null) return null;
   step.calls[rises ? from : at] = fused;
   step.calls.splice(rises ? at : from, 1);
@@ -72,7 +76,7 @@ function spreadCheap(step: Step): void {
     if (!isCheap(writer) || step.isObservable(buffer) || step.makerOf(buffer) !== from) continue;
     const readers = step.readersOf(buffer);
     if (readers.length < 2 || readers.some((at) => !step.canSink(writer, from, at))) continue;
-    const fused = readers.map((at) => fuseLoads(writer, step.calls[at]));
+    const fused = readers.map((at) => fuseLoads(writer, step.calls[at], step.maxBindings));
     if (fused.some((call) => call === null)) continue;
     readers.forEach((at, i) => step.calls[at] = fused[i]!);
     step.calls.splice(from--, 1);

@@ -1,5 +1,6 @@
 /** Elementwise kernels as part of the loads of the kernels that read them. */
 
+import { columnSumsKernel, type ColumnSumsParams } from "../../kernels/column_sums.ts";
 import {
   constant,
   dtypeOf,
@@ -11,13 +12,18 @@ import {
 } from "../../kernels/expr.ts";
 import { mapKernel, type MapParams, type StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
-import { type DType, type Operand, type ScalarType, sizeOf } from "../../kernels/types.ts";
+import {
+  type DType,
+  type Kernel,
+  type Operand,
+  type ScalarType,
+  sizeOf,
+} from "../../kernels/types.ts";
 import { mergeAxes } from "../tensor/launch.ts";
 import { cutShape, cutStrides, relate, type Relation, throughWriter } from "./affine.ts";
+import { isOpen, opaque, zeroCell } from "./opaque.ts";
 import type { StepCall } from "./recording.ts";
 
-/** Storage bindings that every device has for one kernel. */
-export const MAX_BINDINGS = 8;
 /** Formulas longer than this are not made longer. */
 const MAX_KEY = 4000;
 /** Operations that a reader may do again for elements that share one value of the writer. */
@@ -38,13 +44,13 @@ function costOf(expr: Expr): number {
 
 /** Whether a call makes values that are as quick to compute as to load. */
 export function isCheap({ kernel, inputs }: StepCall): boolean {
-  return kernel.op === "map" && inputs.length <= 1 &&
+  return kernel.op === "map" && inputs.length <= 2 &&
     costOf((kernel.params as MapParams).expr) <= 2;
 }
 
-/** The parts of maps and reductions that fusion needs. */
+/** The parts of a kernel that fusion into its loads needs. */
 interface Reader {
-  readonly expr: Expr;
+  readonly exprs: readonly Expr[];
   readonly shape: readonly number[];
   readonly inputs: readonly StridedOperand[];
   readonly scalars: readonly ScalarType[];
@@ -53,19 +59,30 @@ interface Reader {
 }
 
 function readerOf({ kernel }: StepCall): Reader | null {
-  if (kernel.op === "map") {
-    const { expr, shape, inputs, scalars, inPlace, output } = kernel.params as MapParams;
-    return { expr, shape, inputs, scalars, own: inPlace ? [output.dtype] : [] };
+  switch (kernel.op) {
+    case "map": {
+      const { expr, shape, inputs, scalars, inPlace, output } = kernel.params as MapParams;
+      return { exprs: [expr], shape, inputs, scalars, own: inPlace ? [output.dtype] : [] };
+    }
+    case "reduce": {
+      const { expr, outer, reduced, inputs, scalars } = kernel.params as ReduceParams;
+      return { exprs: [expr], shape: [...outer, ...reduced], inputs, scalars, own: [] };
+    }
+    case "columnSums": {
+      const { exprs, outer, reduced, inputs } = kernel.params as ColumnSumsParams;
+      return { exprs, shape: [...outer, ...reduced], inputs, scalars: [], own: [] };
+    }
+    default:
+      return null;
   }
-  if (kernel.op === "reduce") {
-    const { expr, outer, reduced, inputs, scalars } = kernel.params as ReduceParams;
-    return { expr, shape: [...outer, ...reduced], inputs, scalars, own: [] };
-  }
-  return null;
 }
 
 /** The writer's formula in place of each load of its result; null where that cannot be, or would cost more. */
-export function fuseLoads(writer: StepCall, reader: StepCall): StepCall | null {
+export function fuseLoads(
+  writer: StepCall,
+  reader: StepCall,
+  maxBindings: number,
+): StepCall | null {
   if (writer.kernel.op !== "map") return null;
   const map = writer.kernel.params as MapParams;
   if (map.inPlace || dtypeOf(map.expr, map.inputs.map((i) => i.dtype)) !== map.output.dtype) {
@@ -77,6 +94,7 @@ export function fuseLoads(writer: StepCall, reader: StepCall): StepCall | null {
     const at: number = call.inputs.findIndex((o) => o.buffer === buffer);
     if (at < 0) return call;
     call = fuseLoad(writer, map, call, at);
+    if (call !== null && call.inputs.length + call.outputs.length > maxBindings) return null;
   }
   return null;
 }
@@ -115,28 +133,29 @@ function fuseLoad(
     const o = map.inputs[e.index];
     return input(operands.add(writer.inputs[e.index], { ...o, ...throughWriter(relation, o) }));
   });
-  const replaced = substitute(reader.expr, (e) => {
+  const wall = known === null && map.output.dtype === "f32" && isOpen(map.expr);
+  const value = wall ? opaque(renamed, shift + map.scalars.length) : renamed;
+  const replace = (e: Expr) => {
     if (e.kind !== "input" || e.index < reader.own.length) return undefined;
     const n = e.index - reader.own.length;
-    if (n === at) return renamed;
+    if (n === at) return value;
     const o = reader.inputs[n];
     return input(
       operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) }),
     );
-  });
+  };
+  const replaced = reader.exprs.map((expr) => substitute(expr, replace));
   const types = [...reader.own, ...operands.strided.map((o) => o.dtype)];
-  const expr = known === null ? replaced : withoutFactor(replaced, types);
-  if (expr.key.length > MAX_KEY) return null;
-  if (operands.calls.length + call.outputs.length > MAX_BINDINGS) return null;
+  const exprs = replaced.map((expr) => known === null ? expr : withoutFactor(expr, types));
+  if (exprs.some((expr) => expr.key.length > MAX_KEY)) return null;
   // One dispatch cannot read a buffer and write it.
   if (operands.calls.some((o) => call.outputs.some((out) => out.buffer === o.buffer))) return null;
   const own = known === null ? map.scalars : [];
-  const scalars = [...reader.scalars, ...own];
-  const kernel = call.kernel.op === "map"
-    ? mapWith(call.kernel.params as MapParams, relation, expr, operands.strided, scalars)
-    : reduceWith(call.kernel.params as ReduceParams, relation, expr, operands.strided, scalars);
+  const scalars = [...reader.scalars, ...own, ...wall ? ["u32" as const] : []];
+  const kernel = rebuilt(call.kernel, relation, exprs, operands.strided, scalars);
   if (kernel === null) return null;
-  const cells = known === null ? [...call.cells, ...writer.cells] : call.cells;
+  const parts = known === null ? [...call.cells, ...writer.cells] : call.cells;
+  const cells = wall ? [...parts, zeroCell] : parts;
   return { kernel, inputs: operands.calls, outputs: call.outputs, cells };
 }
 
@@ -181,13 +200,37 @@ class Operands {
   }
 }
 
+/** A kernel with other formulas over other operands, its axes cut; null where they cannot be cut so. */
+function rebuilt(
+  { op, params }: Kernel,
+  relation: Relation,
+  exprs: readonly Expr[],
+  inputs: readonly StridedOperand[],
+  scalars: readonly ScalarType[],
+): Kernel | null {
+  if (op === "map") return mapWith(params as MapParams, relation, exprs[0], inputs, scalars);
+  // The folded axes stay whole, since the order of the sums follows from them.
+  const { outer } = params as ReduceParams | ColumnSumsParams;
+  if (relation.pieces.slice(outer.length).some((cut) => cut.length > 1)) return null;
+  const pieces = relation.pieces.slice(0, outer.length).flat();
+  const cut = { outer: pieces.map(({ size }) => size), inputs };
+  if (op === "reduce") {
+    const { target, ...rest } = params as ReduceParams;
+    return target ? null : reduceKernel({ ...rest, ...cut, expr: exprs[0], scalars });
+  }
+  const same = pieces.length === outer.length && scalars.length === 0;
+  return same
+    ? columnSumsKernel({ ...params as ColumnSumsParams, ...cut, exprs: [exprs[0], exprs[1]] })
+    : null;
+}
+
 function mapWith(
   params: MapParams,
   relation: Relation,
   expr: Expr,
   inputs: readonly StridedOperand[],
   scalars: readonly ScalarType[],
-) {
+): Kernel {
   const output = cutStrides(relation, params.output.strides);
   const merged = mergeAxes(cutShape(relation), [output, ...inputs.map((o) => o.strides)]);
   const [out, ...ins] = merged.operands;
@@ -199,19 +242,4 @@ function mapWith(
     output: { ...params.output, strides: out },
     scalars,
   });
-}
-
-/** The reduced axes stay whole, since the order of the sums follows from them. */
-function reduceWith(
-  params: ReduceParams,
-  relation: Relation,
-  expr: Expr,
-  inputs: readonly StridedOperand[],
-  scalars: readonly ScalarType[],
-) {
-  const rank = params.outer.length;
-  if (relation.pieces.slice(rank).some((cut) => cut.length > 1)) return null;
-  const outerPieces = relation.pieces.slice(0, rank).flat().length;
-  const outer = cutShape(relation).slice(0, outerPieces);
-  return reduceKernel({ ...params, expr, outer, inputs, scalars });
 }

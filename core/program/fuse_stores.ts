@@ -1,13 +1,13 @@
 /** Elementwise kernels as part of the stores of the kernels that they read from. */
 
-import { dtypeOf, input, substitute } from "../../kernels/expr.ts";
+import { dtypeOf, type Expr, input, substitute } from "../../kernels/expr.ts";
 import { resultShape, withEpilogue } from "../../kernels/fusable.ts";
 import type { MapParams, StridedOperand } from "../../kernels/map.ts";
 import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
 import { type Operand, sizeOf } from "../../kernels/types.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
 import { cutOperand, cutStrides, cutWriter, isOneToOne, overWriter, relate } from "./affine.ts";
-import { MAX_BINDINGS } from "./fuse_loads.ts";
+import { combines, isOpen, opaque, zeroCell } from "./opaque.ts";
 import type { StepCall } from "./recording.ts";
 import { overlap, type Step } from "./step.ts";
 
@@ -59,12 +59,15 @@ export function fuseStores(
   writer: StepCall,
   reader: StepCall,
   others: boolean,
+  maxBindings: number,
 ): StepCall | null {
   if (reader.kernel.op !== "map" || writer.outputs.length !== 1) return null;
   if ((reader.kernel.params as MapParams).inPlace) return null;
   if (writer.kernel.op === "reduce") return others ? null : fusePost(writer, reader);
   const takes = ["matmul", "conv2d", "conv2d_weight"].includes(writer.kernel.op);
-  return takes ? fuseEpilogue(writer, reader, others) : null;
+  const fused = takes ? fuseEpilogue(writer, reader, others) : null;
+  const fits = fused !== null && fused.inputs.length + fused.outputs.length <= maxBindings;
+  return fits ? fused : null;
 }
 
 /** A reduction that stores the reader's formula of its result. */
@@ -78,6 +81,8 @@ function fusePost(writer: StepCall, reader: StepCall): StepCall | null {
     return null;
   }
   if (result !== params.output) return null;
+  // What a formula makes of the sum is not combined with a second one.
+  if (params.post !== null && isOpen(params.post) && combines(expr, 0)) return null;
   const [place] = writer.outputs;
   const { outer } = params;
   const relation = relate(
@@ -139,18 +144,27 @@ function fuseEpilogue(
   if (over === null) return null;
   const all = [...writer.inputs, ...operands];
   const outputs = others ? [result, ...reader.outputs] : reader.outputs;
-  if (all.length + outputs.length > MAX_BINDINGS) return null;
   if (all.some((o) => outputs.some(({ buffer }) => buffer === o.buffer))) return null;
   const expr = substitute(
     params.expr,
     (e) => e.kind === "input" ? input(numbers[e.index]) : undefined,
   );
-  const stored = { expr, target: { ...params.output, strides: over } };
+  // The sum of a single step is a product, and a bias is added to it in the same kernel.
+  const wall = combines(expr, 0);
+  const value = wall ? throughWall(expr, params.scalars.length) : expr;
+  const stored = { expr: value, target: { ...params.output, strides: over } };
   const plain = { expr: input(0), target: { dtype: "f32" as const, strides, offset: 0 } };
   const kernel = withEpilogue(writer.kernel, {
     outputs: others ? [plain, stored] : [stored],
     inputs,
-    scalars: params.scalars,
+    scalars: wall ? [...params.scalars, "u32"] : params.scalars,
   });
-  return kernel && { kernel, inputs: all, outputs, cells: reader.cells };
+  const cells = wall ? [...reader.cells, zeroCell] : reader.cells;
+  return kernel && { kernel, inputs: all, outputs, cells };
+}
+
+/** A formula that takes the sum from behind a wall. */
+function throughWall(expr: Expr, index: number): Expr {
+  const sum = opaque(input(0), index);
+  return substitute(expr, (e) => e === input(0) ? sum : undefined);
 }

@@ -11,11 +11,14 @@ import type { StepCall } from "./recording.ts";
  *
  * @param calls the step
  * @param observable virtual buffers whose content matters after the step; that of real buffers always does
+ * @param maxBindings buffers that one call may bind
  */
 export function optimize(
   calls: readonly StepCall[],
   observable: ReadonlySet<unknown>,
+  maxBindings?: number,
 ): StepCall[] {
   const merged = mergeEqual(removeDead(calls, observable), observable);
-  return reuseInputs(schedule(fuse(merged, observable), observable), observable);
+  const fused = fuse(merged, observable, maxBindings);
+  return reuseInputs(schedule(fused, observable), observable);
 }

@@ -3,7 +3,7 @@
 import { VirtualBuffer } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
 import { bytesPerElement, type Operand } from "../../kernels/types.ts";
-import { type MemoryPlan, planMemory } from "./memory.ts";
+import { type ElementSize, type MemoryPlan, planMemory } from "./memory.ts";
 import type { StepCall } from "./recording.ts";
 
 /** An operand of a call whose place changes from replay to replay. */
@@ -40,6 +40,7 @@ export class Placement {
   readonly renewed: readonly (readonly [Storage, VirtualBuffer])[];
   readonly #homes: ReadonlyMap<unknown, Storage>;
   readonly #slots: readonly Storage[];
+  readonly #sizeOf: ElementSize;
   readonly #moving = new Map<unknown, MovingOperand[]>();
   readonly #inputs: readonly MovingOperand[][];
   readonly #results: readonly MovingOperand[][];
@@ -52,7 +53,9 @@ export class Placement {
    */
   constructor(device: Device, step: StepMemory) {
     const { inputs, results, kept, fixed, calls, all, observable } = step;
-    this.plan = planMemory(calls, new Set([...observable, ...fixed]));
+    // The reference keeps one double for each element, whatever its type.
+    this.#sizeOf = device.kind === "reference" ? () => 4 : bytesPerElement;
+    this.plan = planMemory(calls, new Set([...observable, ...fixed]), this.#sizeOf);
     this.#slots = this.plan.slots.map((count) => device.allocate(count, "f32", "captured step"));
     const constants = constantsOf(device, all, observable);
     const made = fixed.map(({ count, dtype, label }) => device.allocate(count, dtype, label));
@@ -89,7 +92,7 @@ export class Placement {
     if (home !== undefined) return { buffer: home.buffer, offset, size };
     const { slot, offset: words } = this.plan.placeOf.get(buffer)!;
     // Operands count in their own elements, and f16 has two to a word.
-    const start = words * 4 / bytesPerElement(buffer.dtype);
+    const start = words * 4 / this.#sizeOf(buffer.dtype);
     return { buffer: this.#slots[slot].buffer, offset: start + offset, size };
   }
 

@@ -31,7 +31,8 @@ export class Program {
   readonly dispatches: number;
   /** Bytes of intermediate values. */
   readonly memory: ProgramMemory;
-  readonly #device: Device;
+  /** Where the step works. */
+  readonly device: Device;
   readonly #recording: Recording;
   readonly #calls: readonly PlannedCall[];
   readonly #results: readonly VirtualBuffer[];
@@ -50,13 +51,13 @@ export class Program {
    */
   constructor(recording: Recording, inputs: readonly Storage[], results: readonly Storage[]) {
     const { device } = recording;
-    this.#device = device;
+    this.device = device;
     this.#recording = recording;
     this.#results = results.map(({ buffer }) => buffer as VirtualBuffer);
     const kept = materialized(recording);
     const given = inputs.map(({ buffer }) => buffer);
     const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...given]);
-    const all = optimize(recording.calls, observable);
+    const all = optimize(recording.calls, observable, device.traits.maxBindings);
     const { once, values: fixed, calls } = hoist(all, observable);
     const step = { inputs, results: this.#results, kept, fixed, calls, all, observable };
     this.#placement = new Placement(device, step);
@@ -114,16 +115,16 @@ export class Program {
     this.#fresh = false;
     const placement = this.#placement;
     inputs.forEach(({ storage, base }, i) => placement.setInput(i, storage, base));
-    for (const [storage, { data }] of placement.renewed) this.#device.write(storage, data!);
+    for (const [storage, { data }] of placement.renewed) this.device.write(storage, data!);
     const results = this.#results.map(({ count, dtype, data }, i) => {
-      const storage = this.#device.allocate(count, dtype, "result of a captured step");
-      if (data !== null) this.#device.write(storage, data);
+      const storage = this.device.allocate(count, dtype, "result of a captured step");
+      if (data !== null) this.device.write(storage, data);
       placement.setResult(i, storage);
       return storage;
     });
     for (const { call, live } of this.#calls) {
       if (live.length > 0) call.scalars = live.flatMap((cell) => cell.values);
-      this.#device.record(call);
+      this.device.record(call);
     }
     for (const storage of this.#written) storage.version++;
     for (const index of this.#changed) inputs[index].storage.version++;

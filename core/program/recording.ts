@@ -22,6 +22,9 @@ export interface StepCall {
   readonly cells: readonly ScalarCell[];
 }
 
+const NO_VALUES = "it has no values while it is captured; return the tensor and read it outside, " +
+  "or run the step without jit()";
+
 /** A change of host state that every replay repeats. */
 interface Effect {
   readonly run: () => void;
@@ -84,10 +87,9 @@ export class Recording implements Capture {
     if (storage.buffer instanceof VirtualBuffer) this.kept.add(storage);
   }
 
-  refuse(action: string): never {
+  refuse(action: string, reason: string = NO_VALUES): never {
     throw new CaptureError(
-      `Cannot ${action} inside a captured step (${callerOutside()}): it has no values while it is captured; ` +
-        "return the tensor and read it outside, or run the step without jit()",
+      `Cannot ${action} inside a captured step (${callerOutside()}): ${reason}`,
     );
   }
 

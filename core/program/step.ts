@@ -9,6 +9,9 @@ export function overlap(a: Operand<unknown>, b: Operand<unknown>): boolean {
   return a.buffer === b.buffer && a.offset < b.offset + b.size && b.offset < a.offset + a.size;
 }
 
+/** Buffers that one kernel may bind on every device. */
+const DEFAULT_BINDINGS = 8;
+
 /** A list of calls that is being rewritten. */
 export class Step {
   readonly calls: StepCall[];
@@ -17,8 +20,13 @@ export class Step {
   /**
    * @param calls the calls in order
    * @param observable virtual buffers whose content matters after the step
+   * @param maxBindings buffers that one call may bind
    */
-  constructor(calls: readonly StepCall[], observable: ReadonlySet<unknown>) {
+  constructor(
+    calls: readonly StepCall[],
+    observable: ReadonlySet<unknown>,
+    readonly maxBindings: number = DEFAULT_BINDINGS,
+  ) {
     this.calls = [...calls];
     this.#observable = observable;
   }

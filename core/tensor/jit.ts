@@ -20,6 +20,8 @@ export interface JitOptions {
   readonly verify?: number;
   /** Captures kept side by side; the one that was not used for longest goes. @default {16} */
   readonly maxPrograms?: number;
+  /** Where the function works, if no argument is a tensor. @default {the default device} */
+  readonly device?: Device;
 }
 
 /** What a captured function has done so far. */
@@ -105,7 +107,7 @@ export function jit<A extends readonly unknown[], R>(
   fn: (...args: A) => R,
   options: JitOptions = {},
 ): Jitted<A, R> {
-  const { verify = 0, maxPrograms = 16 } = options;
+  const { verify = 0, maxPrograms = 16, device } = options;
   for (
     const [name, value, least] of [["verify", verify, 0], ["maxPrograms", maxPrograms, 1]] as const
   ) {
@@ -117,8 +119,7 @@ export function jit<A extends readonly unknown[], R>(
   }
   const captures = new Captures(
     fn as (...args: readonly unknown[]) => unknown,
-    verify,
-    maxPrograms,
+    { verify, maxPrograms, device },
   );
   const call = (...args: A): R =>
     // A captured function inside another one is part of it.
@@ -136,6 +137,7 @@ class Captures {
   readonly verification: Verification;
   readonly #fn: (...args: readonly unknown[]) => unknown;
   readonly #most: number;
+  readonly #device: Device | undefined;
   /** By signature of the arguments, the latest used last. */
   readonly #variants = new Map<string, Variant[]>();
   #latest: Program | null = null;
@@ -143,18 +145,22 @@ class Captures {
   #replays = 0;
   #warned = false;
 
-  constructor(fn: (...args: readonly unknown[]) => unknown, verify: number, most: number) {
+  constructor(
+    fn: (...args: readonly unknown[]) => unknown,
+    { verify, maxPrograms, device }: { verify: number; maxPrograms: number; device?: Device },
+  ) {
     this.#fn = fn;
-    this.#most = most;
+    this.#most = maxPrograms;
+    this.#device = device;
     this.verification = new Verification(verify);
   }
 
   call(args: readonly unknown[]): unknown {
     this.verification.check();
     const { key, roots, rootOf } = signature(args, isGradEnabled());
-    const device = roots[0]?.storage.device ?? deviceOr(undefined);
+    const device = roots[0]?.storage.device ?? deviceOr(this.#device);
     const list = this.#variants.get(key) ?? [];
-    let variant = list.find(({ program }) => program.holds());
+    let variant = list.find(({ program }) => program.device === device && program.holds());
     const fresh = variant === undefined;
     if (variant === undefined) {
       variant = captureStep(this.#fn, args, device, roots, rootOf);

@@ -14,6 +14,7 @@ import {
 import { argmax, argmin } from "./arg_reduce.ts";
 import { gather, indexSelect, scatterAdd } from "./gather.ts";
 import { addInto, copyInto, fillInto } from "./in_place.ts";
+import * as autocast from "./autocast.ts";
 import * as matmuls from "./matmul.ts";
 import * as reduce from "./reduce.ts";
 import type { Dim, ReduceOptions, VarianceOptions } from "./reduce.ts";
@@ -180,7 +181,7 @@ install({
   scatterAdd: method(scatterAdd),
   softmax: method(softmax),
   logSoftmax: method(logSoftmax),
-  matmul: method(matmuls.matmul),
+  matmul: method(autocast.matmul),
   dot: method(matmuls.dot),
   outer: method(matmuls.outer),
   to: method(views.to),

@@ -75,3 +75,50 @@ Deno.test({
     assertEquals(gpu!.memory().liveBuffers, before);
   },
 });
+
+Deno.test("conv2d() with a 1 × 1 kernel copies no image, forward or backward", () => {
+  const image = (channels: number) =>
+    tensor(new Float64Array(2 * 5 * 6 * channels), {
+      device: reference,
+      shape: [2, 5, 6, channels],
+    })
+      .permute([0, 3, 1, 2]);
+  const [x, g] = [image(8), image(12)];
+  const w = tensor(new Float64Array(96), { device: reference, shape: [12, 8, 1, 1] });
+  x.requiresGrad = true;
+  w.requiresGrad = true;
+  const count = (run: () => void) => {
+    const before = reference.work().dispatches;
+    run();
+    return reference.work().dispatches - before;
+  };
+  let y: Tensor;
+  // The weight is packed, then used.
+  assertEquals(count(() => y = conv2d(x, w)), 2);
+  // The gradients of input and weight, each one kernel; the turned weight lies packed already.
+  assertEquals(count(() => y.backward({ gradient: g })), 2);
+});
+
+Deno.test("conv2d() with stride s takes as many multiplications backward as forward", () => {
+  const flops = (stride: number) => {
+    const record = reference.record;
+    let sum = 0;
+    reference.record = (call) => {
+      sum += call.kernel.op === "conv2d" ? call.kernel.flops! : 0;
+      record.call(reference, call);
+    };
+    try {
+      const x = tensor(new Float64Array(3 * 144), { device: reference, shape: [1, 3, 12, 12] });
+      const w = tensor(new Float64Array(5 * 27), { device: reference, shape: [5, 3, 3, 3] });
+      x.requiresGrad = true;
+      const y = conv2d(x, w, null, { stride, padding: 1 });
+      const forward = sum;
+      sum = 0;
+      y.sum().backward();
+      return sum / forward;
+    } finally {
+      reference.record = record;
+    }
+  };
+  assertEquals([flops(1), flops(2), flops(3)], [1, 1, 1]);
+});

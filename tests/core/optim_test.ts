@@ -1,94 +1,17 @@
 import { type Device, noGrad, type Tensor, tensor } from "../../core/mod.ts";
 import { Adam, AdamW, type Optimizer, RMSprop, SGD } from "../../core/optim/mod.ts";
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  adam,
+  type Plain,
+  plain,
+  recur,
+  type Recurrence,
+  rmsprop,
+  sgd,
+  STEPS,
+} from "./optim_rules.ts";
 import { assertClose, gpu, randomValues, reference } from "../util.ts";
-
-const STEPS = 10;
-
-/** A parameter as numbers: start, and the gradient of every step (null where it has none). */
-interface Plain {
-  readonly shape: readonly number[];
-  readonly start: Float64Array;
-  readonly gradients: readonly (Float64Array | null)[];
-}
-
-function plain(shape: readonly number[], seed: number, skip: readonly number[] = []): Plain {
-  const size = shape.reduce((a, b) => a * b, 1);
-  const gradients = Array.from(
-    { length: STEPS },
-    (_, t) => skip.includes(t) ? null : randomValues(size, seed * 100 + t, -2, 2),
-  );
-  return { shape, start: randomValues(size, seed), gradients };
-}
-
-/** Changes one number by its gradient at a step from 1 on; keeps what it needs in `slots`. */
-type Recurrence = (p: number, g: number, t: number, slots: number[]) => number;
-
-/** What the recurrence makes of a parameter: steps without gradient do not count. */
-function recur({ start, gradients }: Plain, rule: Recurrence): Float64Array {
-  return start.map((p, i) => {
-    const slots = [0, 0, 0];
-    let t = 0;
-    for (const gradient of gradients) if (gradient) p = rule(p, gradient[i], ++t, slots);
-    return p;
-  });
-}
-
-function sgd(o: {
-  lr: number;
-  momentum?: number;
-  dampening?: number;
-  nesterov?: boolean;
-  weightDecay?: number;
-}): Recurrence {
-  const { lr, momentum = 0, dampening = 0, nesterov = false, weightDecay = 0 } = o;
-  return (p, g, t, slots) => {
-    g += weightDecay * p;
-    if (momentum === 0) return p - lr * g;
-    slots[0] = t === 1 ? g : momentum * slots[0] + (1 - dampening) * g;
-    return p - lr * (nesterov ? g + momentum * slots[0] : slots[0]);
-  };
-}
-
-function adam(
-  o: {
-    lr?: number;
-    betas?: readonly [number, number];
-    eps?: number;
-    weightDecay?: number;
-    decoupled?: boolean;
-  },
-): Recurrence {
-  const { lr = 1e-3, betas: [b1, b2] = [0.9, 0.999], eps = 1e-8, weightDecay = 0, decoupled } = o;
-  return (p, g, t, slots) => {
-    if (decoupled) p -= lr * weightDecay * p;
-    else g += weightDecay * p;
-    slots[0] = b1 * slots[0] + (1 - b1) * g;
-    slots[1] = b2 * slots[1] + (1 - b2) * g ** 2;
-    const mean = slots[0] / (1 - b1 ** t);
-    const square = slots[1] / (1 - b2 ** t);
-    return p - lr * mean / (Math.sqrt(square) + eps);
-  };
-}
-
-function rmsprop(o: {
-  lr?: number;
-  alpha?: number;
-  eps?: number;
-  weightDecay?: number;
-  momentum?: number;
-  centered?: boolean;
-}): Recurrence {
-  const { lr = 1e-2, alpha = 0.99, eps = 1e-8, weightDecay = 0, momentum = 0, centered } = o;
-  return (p, g, _, slots) => {
-    g += weightDecay * p;
-    slots[0] = alpha * slots[0] + (1 - alpha) * g ** 2;
-    slots[1] = alpha * slots[1] + (1 - alpha) * g;
-    const square = centered ? slots[0] - slots[1] ** 2 : slots[0];
-    slots[2] = momentum * slots[2] + g / (Math.sqrt(square) + eps);
-    return p - lr * slots[2];
-  };
-}
 
 function place(device: Device, { shape, start }: Plain): Tensor {
   return tensor(start, { device, shape, requiresGrad: true });
