@@ -6,15 +6,29 @@
  * the plain product and both products of the backward pass run without copies.
  */
 
+import { applyEpilogue, type Epilogue, epilogueKey, epilogueSignature } from "./epilogue.ts";
 import {
   addProducts,
-  chooseTile,
   declareSums,
+  gemmShader,
+  plainResult,
+  type Result,
   storeSums,
-  type Tile,
-  tileGroups,
-  tileHead,
+  tileEntry,
 } from "./gemm.ts";
+import { sharedSums } from "./gemm_shared.ts";
+import {
+  type Axis,
+  loadedNumber,
+  loadRow,
+  loadSteps,
+  type MatrixOperand,
+  matrixSide,
+  operandRows,
+  quad,
+  vectorAxis,
+} from "./matrix_loads.ts";
+import { isShared, type Problem, type Tile, tileNames, tileOf } from "./tiles.ts";
 import {
   type DeviceTraits,
   intern,
@@ -23,16 +37,9 @@ import {
   sizeOf,
   type WgslProgram,
 } from "./types.ts";
-import { address, addressesOf, coordinates, shader, u32 } from "./wgsl.ts";
+import { address, addressesOf, coordinates } from "./wgsl.ts";
 
-/** A matrix operand: steps from row to row and from column to column, and along the batch axes. */
-export interface MatrixOperand {
-  readonly rowStride: number;
-  readonly columnStride: number;
-  readonly batchStrides: readonly number[];
-  /** First element, from the start of the bound range. */
-  readonly offset: number;
-}
+export type { MatrixOperand };
 
 /** Parameters of a matrix product. All operands are f32. */
 export interface MatmulParams {
@@ -45,172 +52,131 @@ export interface MatmulParams {
   readonly bias: boolean;
   /** Slices of K; the result is `[splits, …batch, M, N]` where it is above 1. */
   readonly splits: number;
+  /** What is stored instead of the product, over the axes `[…batch, M, N]`; only without slices. */
+  readonly epilogue?: Epilogue;
 }
 
-/** The matrix product of these parameters. Inputs: a, b and, where asked for, bias [N]. */
+/** The matrix product of these parameters. Inputs: a, b and, where asked for, bias [N]; then those of the epilogue. */
 export function matmulKernel(params: MatmulParams): Kernel {
-  const { m, n, k, batch, bias, splits } = params;
-  const key = `matmul|${JSON.stringify(params)}`;
+  const { epilogue, ...product } = params;
+  const { m, n, k, batch, bias, splits } = product;
+  const key = `matmul|${JSON.stringify(product)}${epilogue ? `|${epilogueKey(epilogue)}` : ""}`;
   return intern(key, () => ({
     op: "matmul",
     key,
     params,
-    inputs: bias ? ["f32", "f32", "f32"] : ["f32", "f32"],
-    outputs: ["f32"],
-    scalars: [],
+    ...epilogueSignature(bias ? ["f32", "f32", "f32"] : ["f32", "f32"], epilogue),
     flops: 2 * m * n * k * sizeOf(batch) * (splits > 0 ? 1 : 0),
-    wgsl: (traits) => matmulProgram(params, traits),
-    reference: (inputs, outputs) => matmulReference(params, inputs, outputs[0]),
+    variants: (traits) => tileNames(problemOf(params), traits),
+    wgsl: (traits, variant) => {
+      const tile = tileOf(problemOf(params), traits, variant);
+      return matmulProgram(params, tile, traits);
+    },
+    reference: (inputs, outputs, scalars) => {
+      if (epilogue === undefined) return matmulReference(params, inputs, outputs[0]);
+      const sums = new Float64Array(sizeOf(batch) * m * n);
+      matmulReference(params, inputs, sums);
+      const beside = inputs.slice(bias ? 3 : 2);
+      applyEpilogue(epilogue, [...batch, m, n], sums, beside, outputs, scalars);
+    },
   }));
 }
 
-type Axis = "rows" | "depth" | null;
-
-/** The axis of an operand along which four neighbours make an aligned vec4. */
-function vectorAxis(
-  along: number,
-  depth: number,
-  alongSize: number,
-  k: number,
-  operand: MatrixOperand,
-): Axis {
-  const aligned = operand.offset % 4 === 0 && operand.batchStrides.every((s) => s % 4 === 0);
-  if (!aligned) return null;
-  if (depth === 1 && along % 4 === 0 && k % 4 === 0) return "depth";
-  if (along === 1 && depth % 4 === 0 && alongSize % 4 === 0) return "rows";
-  return null;
+function problemOf({ m, n, k, batch, a, b, splits, epilogue }: MatmulParams): Problem {
+  const steps = Math.ceil(k / splits);
+  const scalarRows = vectorAxis(a.rowStride, a.columnStride, m, k, a) === null;
+  const scalarColumns = vectorAxis(b.columnStride, b.rowStride, n, k, b) === null;
+  const items = sizeOf(batch) * splits;
+  return { rows: m, columns: n, steps, items, epilogue, scalarRows, scalarColumns };
 }
 
-function matmulProgram(params: MatmulParams, traits: DeviceTraits): WgslProgram {
-  const { m, n, k, batch, a, b, bias, splits } = params;
-  const tile = chooseTile(m, n, traits);
+function matmulProgram(params: MatmulParams, tile: Tile, traits: DeviceTraits): WgslProgram {
+  const { m, n, k, batch, a, b, splits } = params;
   const chunk = Math.ceil(k / splits / 4) * 4;
   const aAxis = tile.rows % 4 === 0 ? vectorAxis(a.rowStride, a.columnStride, m, k, a) : null;
   const bAxis = vectorAxis(b.columnStride, b.rowStride, n, k, b);
-  const depth = sizeOf(batch) * splits;
-  const [across, down] = tileGroups(m, n, depth, tile);
-  // More matrices than one dimension may have workgroups lie several times along x.
-  const fold = Math.ceil(depth / traits.maxGroups);
+  const { head, groups } = tileEntry(tile, m, n, sizeOf(batch) * splits, traits);
+  const low = splits === 1 ? "0u" : `slice * ${chunk}u`;
+  const until = splits === 1 ? `${k}u` : `min(slice * ${chunk}u + ${chunk}u, ${k}u)`;
   const lines = [
-    tileHead(tile, fold > 1 ? `(wg.x % ${across}u)` : "wg.x"),
-    fold > 1 ? `  let z = wg.z * ${fold}u + wg.x / ${across}u;` : "  let z = wg.z;",
-    fold > 1 ? `  if (z >= ${depth}u) { return; }` : "",
+    head,
     `  let slice = z / ${sizeOf(batch)}u;`,
     `  let item = z % ${sizeOf(batch)}u;`,
     coordinates("item", batch, "c"),
     `  let aBase = ${address("c", a.batchStrides, a.offset)};`,
     `  let bBase = ${address("c", b.batchStrides, b.offset)};`,
-    `  let low = slice * ${chunk}u;`,
-    `  let until = min(low + ${chunk}u, ${k}u);`,
-    operandRows("a", tile.rows, "row0", m, a.rowStride, aAxis),
-    operandRows("b", tile.columns, "col0", n, b.columnStride, bAxis),
-    declareSums(tile),
-    `  var k = low;`,
-    `  for (; k + 4u <= until; k += 4u) {`,
-    fourSteps("a", tile.rows, a.columnStride, aAxis),
-    fourSteps("b", tile.columns, b.rowStride, bAxis),
   ];
-  for (let step = 0; step < 4; step++) lines.push(products(tile, step, aAxis, bAxis));
-  lines.push("  }");
-  if (k % 4 !== 0) {
-    lines.push("  for (; k < until; k++) {", oneStep("a", tile.rows, a.columnStride, aAxis));
-    lines.push(oneStep("b", tile.columns, b.rowStride, bAxis));
-    const left = (r: number) => aAxis === "rows" ? `at${r >> 2}.${"xyzw"[r & 3]}` : `at${r}`;
-    const group = (c: number) => `vec4(${[0, 1, 2, 3].map((j) => `bt${c * 4 + j}`).join(", ")})`;
-    const right = (c: number) => bAxis === "rows" ? `bt${c}` : group(c);
-    lines.push(addProducts(tile, left, right), "  }");
-  }
-  const outBase = `z * ${m * n}u`;
-  lines.push(storeSums(tile, m, n, (row) => `${outBase} + ${row} * ${n}u`, bias), "}");
+  if (isShared(tile)) {
+    const whole = k % tile.depth === 0 && chunk % tile.depth === 0;
+    const left = matrixSide("a", m, a.rowStride, a.columnStride, aAxis);
+    const right = matrixSide("b", n, b.columnStride, b.rowStride, bAxis);
+    lines.push(sharedSums(tile, left, right, { low, until, whole }));
+  } else lines.push(registerSums(params, tile, low, until, aAxis, bAxis));
+  const result = resultOf(params);
+  lines.push(storeSums(tile, result), "}");
   const inputs = [
     { name: "a", dtype: "f32", width: aAxis ? 4 : 1 },
     { name: "b", dtype: "f32", width: bAxis ? 4 : 1 },
-    ...(bias ? [{ name: "bias", dtype: "f32" } as const] : []),
   ] as const;
-  return {
-    code: shader(inputs, [{ name: "y", dtype: "f32" }], [], lines.join("\n")),
-    groups: [across * fold, down, Math.ceil(depth / fold)],
-  };
+  return { code: gemmShader(tile, inputs, result, lines.join("\n")), groups };
 }
 
-/** Addresses of the thread's rows (or columns), held inside the matrix at its end. */
-function operandRows(
-  name: string,
-  count: number,
-  first: string,
-  size: number,
-  stride: number,
-  axis: Axis,
+/** Sums from the thread's own loads, four steps at a time. */
+function registerSums(
+  { m, n, k, a, b }: MatmulParams,
+  tile: Tile,
+  low: string,
+  until: string,
+  aAxis: Axis,
+  bAxis: Axis,
 ): string {
-  const lines: string[] = [];
-  if (axis === "rows") {
-    for (let g = 0; g < count / 4; g++) {
-      lines.push(`  let ${name}g${g} = ${name}Base + min(${first} + ${g * 4}u, ${size - 4}u);`);
-    }
-    return lines.join("\n");
-  }
-  for (let r = 0; r < count; r++) {
+  const lines = [
+    operandRows("a", tile.rows, "a", "row0", m, a.rowStride, aAxis),
+    operandRows("b", tile.columns, "b", "col0", n, b.columnStride, bAxis),
+    declareSums(tile),
+    `  let until = ${until};`,
+    `  var k = ${low};`,
+    `  for (; k + 4u <= until; k += 4u) {`,
+    loadSteps("b", tile.columns, 4, b.rowStride, bAxis),
+    products(tile, 4, a.columnStride, aAxis, bAxis),
+    "  }",
+  ];
+  if (k % 4 !== 0) {
+    const [aTail, bTail] = [aAxis, bAxis].map((axis) => axis === "rows" ? axis : null);
     lines.push(
-      `  let ${name}r${r} = ${name}Base + min(${first} + ${r}u, ${size - 1}u) * ${u32(stride)};`,
+      "  for (; k < until; k++) {",
+      loadSteps("b", tile.columns, 1, b.rowStride, bTail),
+      products(tile, 1, a.columnStride, aTail, bTail),
+      "  }",
     );
   }
   return lines.join("\n");
 }
 
-/** Loads four steps of K: `ax<row>` as vec4 along K, `ag<group>_<step>` along rows, or `as<row>_<step>` one by one. */
-function fourSteps(name: string, count: number, depthStride: number, axis: Axis): string {
-  const lines: string[] = [];
-  if (axis === "depth") {
-    for (let r = 0; r < count; r++) {
-      lines.push(`    let ${name}x${r} = ${name}[(${name}r${r} + k) / 4u];`);
-    }
-    return lines.join("\n");
+/** What is stored: the plain product counts slices and matrices as one axis. */
+function resultOf({ m, n, batch, bias, splits, epilogue }: MatmulParams): Result {
+  if (epilogue === undefined) {
+    const shape = [sizeOf(batch) * splits, m, n];
+    const site = { lead: ["z"], rowShape: [m], columns: n };
+    return { rows: m, site, epilogue: plainResult(shape), bias };
   }
-  for (let step = 0; step < 4; step++) {
-    const k = `(k + ${step}u) * ${u32(depthStride)}`;
-    if (axis === "rows") {
-      for (let g = 0; g < count / 4; g++) {
-        lines.push(`    let ${name}v${g}_${step} = ${name}[(${name}g${g} + ${k}) / 4u];`);
-      }
-    } else {
-      for (let r = 0; r < count; r++) {
-        lines.push(`    let ${name}s${r}_${step} = ${name}[${name}r${r} + ${k}];`);
-      }
-    }
-  }
-  return lines.join("\n");
+  const site = { lead: batch.map((_, d) => `c${d}`), rowShape: [m], columns: n };
+  return { rows: m, site, epilogue, bias };
 }
 
-/** Loads one step of K after the last four: `at<group>` as vec4 along rows, or `at<row>`. */
-function oneStep(name: string, count: number, depthStride: number, axis: Axis): string {
-  const lines: string[] = [];
-  if (axis === "rows") {
-    for (let g = 0; g < count / 4; g++) {
-      lines.push(`    let ${name}t${g} = ${name}[(${name}g${g} + k * ${u32(depthStride)}) / 4u];`);
-    }
-    return lines.join("\n");
-  }
-  for (let r = 0; r < count; r++) {
-    lines.push(`    let ${name}t${r} = ${name}[${name}r${r} + k * ${u32(depthStride)}];`);
-  }
-  return lines.join("\n");
-}
-
-function products(tile: Tile, step: number, aAxis: Axis, bAxis: Axis): string {
-  const component = "xyzw"[step];
-  const left = (r: number) =>
-    aAxis === "depth"
-      ? `ax${r}.${component}`
-      : aAxis === "rows"
-      ? `av${r >> 2}_${step}.${"xyzw"[r & 3]}`
-      : `as${r}_${step}`;
-  const right = (c: number) => {
-    if (bAxis === "rows") return `bv${c}_${step}`;
-    const lane = (j: number) =>
-      bAxis === "depth" ? `bx${c * 4 + j}.${component}` : `bs${c * 4 + j}_${step}`;
-    return `vec4(${[0, 1, 2, 3].map(lane).join(", ")})`;
-  };
-  return addProducts(tile, left, right);
+function products(
+  tile: Tile,
+  steps: number,
+  depthStride: number,
+  aAxis: Axis,
+  bAxis: Axis,
+): string {
+  return addProducts(tile, steps, {
+    loadRow: (r) => loadRow("a", r, steps, depthStride, aAxis),
+    left: (r, step) => loadedNumber("a", aAxis, r, step),
+    right: (c, step) =>
+      bAxis === "rows" ? `bv${c}_${step}` : quad((j) => loadedNumber("b", bAxis, c * 4 + j, step)),
+  });
 }
 
 function matmulReference(

@@ -1,12 +1,13 @@
 /** Convolution and transposed convolution of images. Results lie channels last in memory. */
 
-import { convKernel, type ConvParams, convWeightKernel } from "../../kernels/conv2d.ts";
+import { convKernel, convWeightKernel } from "../../kernels/conv2d.ts";
 import { directConvKernel, type DirectConvParams } from "../../kernels/conv2d_direct.ts";
 import { input } from "../../kernels/expr.ts";
 import type { Kernel } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
-import { aligned, channelsLast, packedWeight, place } from "./conv_layout.ts";
+import { aligned, channelsLast, convParams, type Geometry, packedWeight } from "./conv_layout.ts";
+import { spreadGradient } from "./conv_phases.ts";
 import { checkDevices, denseOperand, launchReduce, noScalars } from "./launch.ts";
 import { record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
@@ -30,13 +31,6 @@ export interface ConvOptions {
 export interface ConvTransposeOptions extends ConvOptions {
   /** Rows and columns added at the end of the output, below the stride or dilation. @default {0} */
   readonly outputPadding?: Pair;
-}
-
-interface Geometry {
-  readonly stride: readonly [number, number];
-  readonly padding: readonly [number, number];
-  readonly dilation: readonly [number, number];
-  readonly groups: number;
 }
 
 /**
@@ -201,27 +195,6 @@ function launchImage(
   return out;
 }
 
-function convParams(
-  x: Tensor,
-  outChannels: number,
-  kernel: readonly [number, number],
-  geometry: Geometry,
-  output: readonly [number, number],
-): ConvParams {
-  return {
-    batch: x.shape[0],
-    height: x.shape[1],
-    width: x.shape[2],
-    inChannels: x.shape[3],
-    outChannels,
-    kernel,
-    stride: geometry.stride,
-    dilation: geometry.dilation,
-    outHeight: output[0],
-    outWidth: output[1],
-  };
-}
-
 function directParams(
   batch: number,
   channels: readonly [number, number],
@@ -294,17 +267,7 @@ function inputGradient(
       [channelsLast(g.detach(), [0, 0]), packedWeight(weight)],
       shape,
     );
-  } else {
-    const reach = [0, 1].map((d) => geometry.dilation[d] * ([kh, kw][d] - 1));
-    const spread = place(
-      channelsLast(g.detach(), [0, 0]),
-      [g.shape[0], size[0] + reach[0], size[1] + reach[1], g.shape[1]],
-      [reach[0] - geometry.padding[0], reach[1] - geometry.padding[1]],
-      geometry.stride,
-    );
-    const params = convParams(spread, channels, [kh, kw], { ...geometry, stride: [1, 1] }, size);
-    out = launchImage(convKernel(params, false), [spread, packedWeight(weight, true)], shape);
-  }
+  } else out = spreadGradient(g, weight, geometry, size);
   const output = spatial(g);
   return record("conv2d input gradient", out, [g, weight], (gg) => [
     g.requiresGrad ? forward(gg, weight, null, geometry, output) : null,
@@ -312,8 +275,24 @@ function inputGradient(
   ], [g, weight]);
 }
 
-/** Output pixels that one slice of a weight gradient sums, about. */
-const SLICE_PIXELS = 512;
+/** Output pixels that one slice of a weight gradient sums, about: at least, and at most. */
+const SLICE_PIXELS = [512, 2048] as const;
+/** Tiles of 64 × 64 that keep a device busy. */
+const BUSY_TILES = 512;
+
+/**
+ * Slices of the sum of a weight gradient: enough to keep a device busy, and so many that sums stay short; in eights, which
+ * software adapters run side by side.
+ */
+function slicesOf(lines: number, pixels: number, rows: number, columns: number): number {
+  const tiles = Math.ceil(rows / 64) * Math.ceil(columns / 64);
+  const [least, most] = SLICE_PIXELS;
+  const wanted = Math.max(
+    Math.ceil(pixels / most),
+    Math.min(Math.ceil(pixels / least), Math.ceil(BUSY_TILES / tiles)),
+  );
+  return Math.max(1, Math.min(lines, wanted < 5 ? wanted : Math.ceil(wanted / 8) * 8));
+}
 
 /** Gradient of the weight [out, in / groups, kh, kw], a view of memory in the order [kh, kw, in, out]. */
 function weightGradient(
@@ -326,8 +305,9 @@ function weightGradient(
   const [outChannels, inChannels] = [g.shape[1], x.shape[1]];
   const packed = [kernel[0], kernel[1], inChannels / groups, outChannels];
   const lines = g.shape[0] * g.shape[2];
-  const splits = Math.max(1, Math.min(lines, Math.ceil(lines * g.shape[3] / SLICE_PIXELS)));
   const pixels = lines * g.shape[3];
+  const rows = kernel[0] * kernel[1] * inChannels / groups;
+  const splits = slicesOf(lines, pixels, rows, outChannels);
   const gp = channelsLast(g.detach(), [0, 0]);
   let slices: Tensor;
   if (pixels === 0 || inChannels === 0) slices = fullOn(x.device, [1, ...packed], "f32", 0);

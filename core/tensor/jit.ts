@@ -138,7 +138,7 @@ class Captures {
   readonly #fn: (...args: readonly unknown[]) => unknown;
   readonly #most: number;
   readonly #device: Device | undefined;
-  /** By signature of the arguments, the latest used last. */
+  /** By signature of the arguments, the latest used last; so are the variants of each. */
   readonly #variants = new Map<string, Variant[]>();
   #latest: Program | null = null;
   #captures = 0;
@@ -165,14 +165,20 @@ class Captures {
     if (variant === undefined) {
       variant = captureStep(this.#fn, args, device, roots, rootOf);
       this.#captures++;
-      this.#makeRoom();
-      list.push(variant);
+    } else list.splice(list.indexOf(variant), 1);
+    const { program } = variant;
+    try {
+      program.checkInputs(roots);
+    } catch (error) {
+      if (fresh) program.abandon();
+      else list.push(variant);
+      throw error;
     }
+    if (fresh) this.#makeRoom();
+    list.push(variant);
     this.#variants.delete(key);
     this.#variants.set(key, list);
-    const { program } = variant;
     this.#latest = program;
-    program.checkInputs(roots);
     this.#replays++;
     const replay = () => results(variant, device, roots);
     if (fresh || this.verification.isOver) return replay();
@@ -200,9 +206,9 @@ class Captures {
     let count = 0;
     for (const list of this.#variants.values()) count += list.length;
     if (count < this.#most) return;
-    const [oldest] = this.#variants.keys();
-    for (const { program } of this.#variants.get(oldest)!) program.dispose();
-    this.#variants.delete(oldest);
+    const [[oldest, list]] = this.#variants;
+    list.shift()!.program.dispose();
+    if (list.length === 0) this.#variants.delete(oldest);
     if (this.#warned) return;
     this.#warned = true;
     console.warn(
@@ -238,7 +244,7 @@ function captureStep(
   );
   const template = recording.run(() => fn(...own));
   const fail = (reason: string): never => {
-    recording.undo();
+    recording.abandon();
     throw new CaptureError(`Cannot capture a step that ${reason}`);
   };
   if (template instanceof Promise) {

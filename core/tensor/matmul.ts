@@ -21,9 +21,20 @@ import { broadcastShapes, broadcastStrides } from "./shape.ts";
 import { record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
-/** From this length on K is summed in slices, which keeps sums short and gives small products more threads. */
-const LONG_K = 2048;
-const SLICE = 512;
+/** Terms of a sum at most, and terms that make a slice at least, where K is cut. */
+const LONGEST = 2048;
+const SLICES = [256, 1024] as const;
+/** Tiles of 64 × 64 below which a device has threads to spare. */
+const FEW_TILES = 32;
+
+/** Slices of K: none for short sums; enough to keep sums short, and more where there are few tiles to compute. */
+function slicesOf(m: number, n: number, k: number, items: number): number {
+  const [least, most] = SLICES;
+  const tiles = Math.ceil(m / 64) * Math.ceil(n / 64) * items;
+  const short = k > LONGEST ? Math.ceil(k / most) : 1;
+  if (k < most || tiles >= FEW_TILES) return short;
+  return Math.max(short, Math.min(Math.ceil(k / least), Math.ceil(2 * FEW_TILES / tiles)));
+}
 
 function check(op: string, a: Tensor, b: Tensor): void {
   checkDevices(op, [a, b]);
@@ -180,7 +191,7 @@ function launchProduct(
     const zero = fullOn(device, shape, "f32", 0);
     return bias ? withBias(zero, bias) : zero;
   }
-  const splits = k >= LONG_K ? Math.ceil(k / SLICE) : 1;
+  const splits = slicesOf(m, n, k, sizeOf(batch));
   if (splits === 1) return launchSlices(a, b, bias, batch, m, n, k, 1);
   const slices = launchSlices(a, b, null, batch, m, n, k, splits);
   const spec = {

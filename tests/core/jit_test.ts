@@ -1,0 +1,171 @@
+import { assertEquals } from "@std/assert";
+import {
+  Adam,
+  AdamW,
+  clipGradNorm,
+  crossEntropy,
+  jit,
+  type Jitted,
+  noGrad,
+  type Optimizer,
+  RMSprop,
+  SGD,
+  type Tensor,
+} from "../../core/mod.ts";
+import { devices } from "./devices.ts";
+import { type Recipe, subjects, trainBothWays, type Training } from "./program/training.ts";
+
+const optimizers: Record<string, (parameters: Tensor[]) => Optimizer> = {
+  SGD: (p) => new SGD(p, { lr: 0.1, momentum: 0.9, weightDecay: 1e-3, nesterov: true }),
+  Adam: (p) => new Adam(p, { lr: 0.01 }),
+  AdamW: (p) => new AdamW(p, { lr: 0.01, weightDecay: 0.1 }),
+  RMSprop: (p) => new RMSprop(p, { lr: 0.01, momentum: 0.5, centered: true }),
+};
+
+function plainStep({ model, optimizer }: Training, inputs: Tensor, targets: Tensor): Tensor {
+  const loss = crossEntropy(model.forward(inputs), targets);
+  optimizer.zeroGrad();
+  loss.backward();
+  optimizer.step();
+  return loss;
+}
+
+function schedule({ optimizer }: Training, turn: number): void {
+  optimizer.lr = 0.05 / (turn + 1);
+}
+
+const base: Recipe = {
+  subject: subjects.mlp,
+  optimizer: optimizers.Adam,
+  step: plainStep,
+  before: schedule,
+};
+
+/** Declares a comparison on every device, with the number of captures that it must take. */
+function same(name: string, recipe: Partial<Recipe>, captures: number): void {
+  for (const device of devices) {
+    Deno.test(`jit() gives the bits of ${name}, on ${device.kind}`, async () => {
+      assertEquals(await trainBothWays(device, { ...base, ...recipe }), captures);
+    });
+  }
+}
+
+for (const [model, subject] of Object.entries(subjects)) {
+  for (const [name, optimizer] of Object.entries(optimizers)) {
+    same(`${model} with ${name}`, { subject, optimizer }, 1);
+  }
+}
+
+same("a training with ragged last batches in any order", {
+  subject: subjects.cnn,
+  sizes: [6, 5, 6, 5, 5, 6, 6],
+}, 2);
+
+same("a training that changes between train() and eval()", {
+  subject: subjects.cnn,
+  before: ({ model }, turn) => turn % 3 === 2 ? model.eval() : model.train(),
+}, 2);
+
+same("a training whose parameters are frozen for a while", {
+  before: ({ model }, turn) => {
+    model.parameters()[0].requiresGrad = turn < 2 || turn > 3;
+    model.parameters()[3].requiresGrad = turn !== 4;
+  },
+  // The last kind: all are trained again, and Adam has counted them apart.
+}, 4);
+
+same("zeroGrad() at the end of the step", {
+  step: ({ model, optimizer }, inputs, targets) => {
+    const loss = crossEntropy(model.forward(inputs), targets);
+    loss.backward();
+    optimizer.step();
+    optimizer.zeroGrad();
+    return loss;
+  },
+}, 1);
+
+same("zeroGrad() outside of the step", {
+  before: ({ optimizer }) => optimizer.zeroGrad(),
+  step: ({ model, optimizer }, inputs, targets) => {
+    const loss = crossEntropy(model.forward(inputs), targets);
+    loss.backward();
+    optimizer.step();
+    return loss;
+  },
+}, 1);
+
+same("gradients that are never forgotten", {
+  step: ({ model, optimizer }, inputs, targets) => {
+    const loss = crossEntropy(model.forward(inputs), targets);
+    loss.backward();
+    optimizer.step();
+    return loss;
+  },
+}, 2);
+
+same("gradients that are added up over two steps", {
+  before: ({ optimizer }, turn) => turn % 2 === 0 && optimizer.zeroGrad(),
+  step: ({ model, optimizer }, inputs, targets) => {
+    const loss = crossEntropy(model.forward(inputs), targets).mul(0.5);
+    loss.backward();
+    crossEntropy(model.forward(inputs.mul(2)), targets).backward();
+    optimizer.step();
+    return loss;
+  },
+}, 2);
+
+same("clipped gradients", {
+  step: ({ model, optimizer }, inputs, targets) => {
+    const loss = crossEntropy(model.forward(inputs), targets);
+    optimizer.zeroGrad();
+    loss.backward();
+    const norm = clipGradNorm(model.parameters(), 0.5);
+    optimizer.step();
+    return [loss, norm];
+  },
+}, 1);
+
+same("an optimizer that clips by itself", {
+  optimizer: (p) => new Adam(p, { lr: 0.01, maxGradNorm: 0.3 }),
+  before: ({ optimizer }, turn) => optimizer.maxGradNorm = 0.3 + turn,
+}, 1);
+
+same("a step that skips gradients that are no numbers", {
+  optimizer: (p) => new AdamW(p, { lr: 0.01, skipNonFinite: true }),
+}, 1);
+
+same("moving averages of the parameters", {
+  optimizer: (p) => new SGD(p, { lr: 0.01, momentum: 0.9, ema: { decay: 0.9 } }),
+}, 1);
+
+const inner = new WeakMap<Training, Jitted<[Tensor, Tensor], Tensor>>();
+
+same("a captured function inside a captured function", {
+  step: (training, inputs, targets) => {
+    let forward = inner.get(training);
+    if (forward === undefined) {
+      forward = jit((x: Tensor, t: Tensor) => crossEntropy(training.model.forward(x), t));
+      inner.set(training, forward);
+    }
+    const loss = (training.captured ? forward : forward.eager)(inputs, targets);
+    training.optimizer.zeroGrad();
+    loss.backward();
+    training.optimizer.step();
+    return loss;
+  },
+}, 1);
+
+const scores = new WeakMap<object, Jitted<[Tensor], Tensor>>();
+
+same("a training whose model is evaluated by a second captured function", {
+  subject: subjects.cnn,
+  before: ({ model, captured, device }) => {
+    const [inputs] = subjects.cnn.batch(device, 5, 90);
+    let score = scores.get(model);
+    if (score === undefined) scores.set(model, score = jit((x: Tensor) => model.forward(x)));
+    model.eval();
+    const result = noGrad(() => (captured ? score! : score!.eager)(inputs));
+    model.train();
+    return [result];
+  },
+}, 1);

@@ -1,0 +1,231 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { openWebGpu } from "../../core/backend/adapter.ts";
+import { convKernel, type ConvParams, convWeightKernel } from "../../kernels/conv2d.ts";
+import { matmulKernel, type MatrixOperand } from "../../kernels/matmul.ts";
+import { type Kernel, type Shape, sizeOf } from "../../kernels/types.ts";
+import { randomValues } from "../util.ts";
+
+const hasAdapter = (await navigator.gpu?.requestAdapter() ?? null) !== null;
+
+/** A kernel with the values of its inputs, and the steps of its longest sum. */
+interface Case {
+  readonly name: string;
+  readonly kernel: Kernel;
+  readonly inputs: readonly Float64Array[];
+  readonly outputs: number;
+}
+
+/** A matrix in memory with NaN between its lines, before it and behind it. */
+function matrixIn(
+  rows: number,
+  columns: number,
+  batch: Shape,
+  transposed: boolean,
+  gap: number,
+  seed: number,
+): { operand: MatrixOperand; data: Float64Array } {
+  const [lines, length] = transposed ? [columns, rows] : [rows, columns];
+  const line = length + gap;
+  const item = lines * line;
+  const offset = gap;
+  const data = new Float64Array(offset + sizeOf(batch) * item + gap).fill(NaN);
+  const values = randomValues(sizeOf(batch) * lines * length, seed);
+  for (let n = 0; n < values.length; n++) {
+    data[offset + Math.floor(n / length) * line + n % length] = values[n];
+  }
+  const batchStrides = batch.map((_, d) => item * sizeOf(batch.slice(d + 1)));
+  const [rowStride, columnStride] = transposed ? [1, line] : [line, 1];
+  return { operand: { rowStride, columnStride, batchStrides, offset }, data };
+}
+
+function matmulCase(
+  m: number,
+  k: number,
+  n: number,
+  form: string,
+  gap: number,
+  { batch = [] as Shape, bias = false, splits = 1 } = {},
+): Case {
+  const a = matrixIn(m, k, batch, form[0] === "T", gap, 1);
+  const b = matrixIn(k, n, batch, form[1] === "T", gap, 2);
+  const kernel = matmulKernel({ m, n, k, batch, a: a.operand, b: b.operand, bias, splits });
+  return {
+    name: `matmul ${form} [${[...batch, m, k, n]}], gaps of ${gap}, ${splits} slices`,
+    kernel,
+    inputs: [a.data, b.data, ...(bias ? [randomValues(n, 3)] : [])],
+    outputs: splits * sizeOf(batch) * m * n,
+  };
+}
+
+function conv(
+  [batch, height, width]: readonly number[],
+  [inChannels, outChannels]: readonly number[],
+  kernel: readonly [number, number],
+  { stride = [1, 1], dilation = [1, 1], spare = 0 }: {
+    stride?: readonly [number, number];
+    dilation?: readonly [number, number];
+    /** Columns at the end of each line that no patch touches. */
+    spare?: number;
+  } = {},
+): ConvParams {
+  const out = (size: number, d: number) =>
+    Math.floor((size - dilation[d] * (kernel[d] - 1) - 1) / stride[d]) + 1;
+  return {
+    batch,
+    height,
+    width: width + spare,
+    inChannels,
+    outChannels,
+    kernel,
+    stride,
+    dilation,
+    outHeight: out(height, 0),
+    outWidth: out(width, 1),
+  };
+}
+
+function convCases(p: ConvParams, splits: number): Case[] {
+  const { batch, inChannels: cin, outChannels: cout } = p;
+  const x = randomValues(batch * p.height * p.width * cin, 4);
+  const used = (p.outWidth - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1;
+  x.forEach((_, i) => {
+    if (Math.floor(i / cin) % p.width >= used) x[i] = NaN;
+  });
+  const w = randomValues(p.kernel[0] * p.kernel[1] * cin * cout, 5);
+  const g = randomValues(batch * p.outHeight * p.outWidth * cout, 6);
+  const text = `[${[batch, p.height, p.width, cin]}] to ${cout} by ${p.kernel}, stride ${p.stride}`;
+  return [
+    {
+      name: `convolution ${text}`,
+      kernel: convKernel(p, true),
+      inputs: [x, w, randomValues(cout, 7)],
+      outputs: g.length,
+    },
+    {
+      name: `weight gradient ${text}, ${splits} slices`,
+      kernel: convWeightKernel(p, splits),
+      inputs: [x, g],
+      outputs: splits * w.length,
+    },
+  ];
+}
+
+const cases: Case[] = [
+  matmulCase(17, 19, 23, "NN", 3),
+  matmulCase(64, 16, 64, "NT", 0, { bias: true }),
+  matmulCase(65, 33, 66, "NT", 4),
+  matmulCase(64, 36, 128, "TN", 4),
+  matmulCase(131, 8, 68, "TN", 1),
+  matmulCase(40, 41, 36, "TT", 5, { batch: [2, 3] }),
+  matmulCase(16, 20, 16, "NN", 4, { batch: [9], bias: true }),
+  matmulCase(20, 75, 20, "NN", 0, { splits: 9 }),
+  matmulCase(36, 100, 33, "TN", 2, { splits: 3 }),
+  matmulCase(1, 50, 300, "NN", 0),
+  matmulCase(300, 50, 1, "NT", 0),
+  ...convCases(conv([2, 11, 9], [1, 20], [5, 3]), 3),
+  ...convCases(conv([3, 8, 7], [8, 36], [3, 3]), 9),
+  ...convCases(conv([2, 9, 11], [4, 17], [3, 2], { stride: [2, 1] }), 1),
+  ...convCases(conv([2, 9, 12], [3, 16], [2, 3], { dilation: [2, 3] }), 10),
+  ...convCases(conv([3, 6, 5], [12, 16], [1, 1]), 4),
+  ...convCases(conv([2, 10, 12], [1, 24], [5, 5]), 9),
+  ...convCases(conv([2, 6, 13], [1, 12], [3, 3], { spare: 3 }), 8),
+  ...convCases(conv([2, 7, 6], [8, 36], [2, 2], { spare: 1 }), 3),
+  ...convCases(conv([2, 7, 9], [3, 10], [3, 3], { dilation: [2, 1] }), 2),
+  ...convCases(conv([2, 9, 14], [2, 12], [3, 3], { stride: [2, 2] }), 8),
+];
+
+/** Sums of the magnitudes of all terms, which bound the error of a sum. */
+function magnitudes({ kernel, inputs, outputs }: Case): Float64Array {
+  const sizes = new Float64Array(outputs);
+  kernel.reference(inputs.map((x) => x.map(Math.abs)), [sizes], []);
+  return sizes;
+}
+
+for (const software of [true, false]) {
+  Deno.test({
+    name: `Kernel.variants() all give the same bits, near the reference, kernels for ${
+      software ? "software" : "hardware"
+    }`,
+    ignore: !hasAdapter,
+    fn: async (t) => {
+      const backend = await openWebGpu({
+        software: false,
+        memoryBudget: 2 ** 26,
+        traits: { software },
+      });
+      const seen = new Set<string>();
+      for (const c of cases) {
+        await t.step(c.name, async () => {
+          const { kernel, outputs } = c;
+          const want = new Float64Array(outputs);
+          kernel.reference(c.inputs, [want], []);
+          const sizes = magnitudes(c);
+          const names = kernel.variants!(backend.traits);
+          assertEquals(new Set(names).size, names.length);
+          let first: Float32Array | null = null;
+          for (const name of names) {
+            seen.add(name.replace(/\d+/g, ""));
+            const got = await runVariant(backend, c, name);
+            for (let i = 0; i < outputs; i++) {
+              const error = Math.abs(got[i] - want[i]);
+              assert(error <= 1e-6 * sizes[i] + 1e-30, `${name}: ${i}: ${got[i]}, not ${want[i]}`);
+            }
+            first ??= got;
+            assertEquals(new Uint32Array(got.buffer), new Uint32Array(first.buffer), name);
+          }
+        });
+      }
+      backend.close();
+      const kinds = software
+        ? [
+          "x columns",
+          "x columns of lines",
+          "x items",
+          "x items of lines",
+          "x rows",
+          "x rows of lines",
+        ]
+        : ["x registers", "x shared"];
+      assertEquals([...seen].sort(), kinds);
+    },
+  });
+}
+
+/** The result of one variant, from memory that is NaN around the operands and around the result. */
+async function runVariant(
+  backend: Awaited<ReturnType<typeof openWebGpu>>,
+  { kernel, inputs, outputs }: Case,
+  name: string,
+): Promise<Float32Array> {
+  const margin = 64;
+  const place = (values: Float64Array | number) => {
+    const size = typeof values === "number" ? values : values.length;
+    const data = new Float32Array(size + 2 * margin).fill(NaN);
+    if (typeof values !== "number") data.set(values, margin);
+    const buffer = backend.allocate(data.length, "f32", "test");
+    backend.write(buffer, 0, "f32", data);
+    return { buffer, offset: margin, size };
+  };
+  const operands = inputs.map(place);
+  const output = place(outputs);
+  const variant: Kernel = {
+    ...kernel,
+    key: `${kernel.key}|${name}`,
+    variants: undefined,
+    wgsl: (traits) => kernel.wgsl(traits, name),
+  };
+  backend.run({ kernel: variant, inputs: operands, outputs: [output], scalars: [] });
+  const whole = { buffer: output.buffer, offset: 0, size: outputs + 2 * margin };
+  const memory = await backend.read(whole, "f32") as Float32Array;
+  for (const o of [...operands, output]) backend.free(o.buffer);
+  for (const margins of [memory.slice(0, margin), memory.slice(-margin)]) {
+    assert(margins.every(Number.isNaN), `${name} writes beyond its result`);
+  }
+  return memory.slice(margin, -margin);
+}
+
+Deno.test("Kernel.wgsl() refuses a variant that there is not", () => {
+  const { kernel } = cases[0];
+  const traits = { software: true, maxGroups: 65535, f16: false };
+  assertThrows(() => kernel.wgsl(traits, "7x7 rows"), Error, 'no tile "7x7 rows"');
+});
