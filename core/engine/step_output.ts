@@ -4,8 +4,6 @@ import { describeValue, isTensorLike, type TensorLike } from "./tensor_like.ts";
 
 /** What captured steps ask classes for; the name of the symbol is the seam between the loop and tensors. */
 const MAP_TENSORS: unique symbol = Symbol.for("legoml.mapTensors") as never;
-const CONTENT: unique symbol = Symbol("content");
-
 interface Content {
   readonly values: Record<string, unknown>;
   readonly count: number | undefined;
@@ -20,7 +18,8 @@ interface Content {
  * hold a graph.
  */
 export abstract class StepOutput {
-  [CONTENT]: Content;
+  // Not a # field, since copies are made without a constructor.
+  private content: Content;
 
   /**
    * Holds named values.
@@ -37,7 +36,7 @@ export abstract class StepOutput {
       );
     }
     const named = Object.entries(values).filter(([, v]) => v !== undefined);
-    this[CONTENT] = { values: Object.fromEntries(named), count, fallback: 1 };
+    this.content = { values: Object.fromEntries(named), count, fallback: 1 };
   }
 
   /** The scalar loss, where the step returned one as a tensor. */
@@ -48,7 +47,7 @@ export abstract class StepOutput {
 
   /** Number of samples: the weight of this step in every mean. */
   get size(): number {
-    const { values, count, fallback } = this[CONTENT];
+    const { values, count, fallback } = this.content;
     if (count !== undefined) return count;
     for (const name of ["targets", "predictions", "reconstructions", "embeddings", "inputs"]) {
       const size = leadingSize(values[name]);
@@ -59,28 +58,28 @@ export abstract class StepOutput {
 
   /** Whether the step returned a value with this name. */
   has(name: string): boolean {
-    return Object.hasOwn(this[CONTENT].values, name);
+    return Object.hasOwn(this.content.values, name);
   }
 
   /** The value with this name, or `undefined`. */
   get(name: string): unknown {
-    return this.has(name) ? this[CONTENT].values[name] : undefined;
+    return this.has(name) ? this.content.values[name] : undefined;
   }
 
   /** The names of the values, in the order in which they were given. */
   names(): string[] {
-    return Object.keys(this[CONTENT].values);
+    return Object.keys(this.content.values);
   }
 
   /** The values as a fresh plain object. */
   toDict(): Record<string, unknown> {
-    return { ...this[CONTENT].values };
+    return { ...this.content.values };
   }
 
   /** Every tensor among the values, also inside arrays and plain objects; each one once. */
   tensors(): TensorLike[] {
     const found = new Set<TensorLike>();
-    mapTensors(this[CONTENT].values, (tensor) => {
+    mapTensors(this.content.values, (tensor) => {
       found.add(tensor);
       return tensor;
     });
@@ -89,13 +88,13 @@ export abstract class StepOutput {
 
   /** Replaces every tensor; the engine detaches the tensors of an output this way. */
   replaceTensors(replace: (tensor: TensorLike) => TensorLike): void {
-    const { values, ...rest } = this[CONTENT];
-    this[CONTENT] = { ...rest, values: mapTensors(values, replace) as Content["values"] };
+    const { values, ...rest } = this.content;
+    this.content = { ...rest, values: mapTensors(values, replace) as Content["values"] };
   }
 
   /** Sets the size to use where nothing in the output tells it; the engine gives the batch's. */
   assumeSize(size: number): void {
-    this[CONTENT] = { ...this[CONTENT], fallback: size };
+    this.content = { ...this.content, fallback: size };
   }
 
   /** An output of the same class with every tensor exchanged; how captured steps hand out their results. */

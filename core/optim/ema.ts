@@ -80,7 +80,7 @@ export class ParameterAverages {
     const applied = this.isApplied;
     using _ = noGrad();
     for (const arena of this.#arenas()) {
-      const average = this.slotOf(arena);
+      const average = averagesOf(arena);
       const aside = arena.slot(ASIDE);
       if (!applied) copyInto(aside, arena.values);
       copyInto(arena.values, applied ? aside : average);
@@ -103,7 +103,7 @@ export class ParameterAverages {
       throw new Error("Cannot reset averages of parameters that are in place: swap() back first");
     }
     using _ = noGrad();
-    for (const arena of this.#arenas()) copyInto(this.slotOf(arena), arena.values);
+    for (const arena of this.#arenas()) copyInto(averagesOf(arena), arena.values);
   }
 
   /**
@@ -120,14 +120,14 @@ export class ParameterAverages {
         `Cannot give the average of ${parameter}: the optimizer does not hold this parameter`,
       );
     }
-    return place.arena.view(this.slotOf(place.arena), place.index);
+    return place.arena.view(averagesOf(place.arena), place.index);
   }
+}
 
-  /** The flat averages of an arena; the parameters themselves where they are new. */
-  slotOf(arena: Arena): Tensor {
-    if (arena.hasSlot(AVERAGE)) return arena.slot(AVERAGE);
-    const slot = arena.slot(AVERAGE);
-    uncaptured(() => noGrad(() => copyInto(slot, arena.values)));
-    return slot;
-  }
+/** The flat averages of an arena; the parameters themselves where they are new. */
+export function averagesOf(arena: Arena): Tensor {
+  if (arena.hasSlot(AVERAGE)) return arena.slot(AVERAGE);
+  const slot = arena.slot(AVERAGE);
+  uncaptured(() => noGrad(() => copyInto(slot, arena.values)));
+  return slot;
 }

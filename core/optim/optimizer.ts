@@ -7,7 +7,7 @@ import { denseOperand } from "../tensor/launch.ts";
 import { noGrad } from "../tensor/tape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { Arena, type ArenaRange, placeOf, planArenas, rangeOperand } from "./arena.ts";
-import { AVERAGE, ParameterAverages } from "./ema.ts";
+import { AVERAGE, averagesOf, ParameterAverages } from "./ema.ts";
 import { type GradientScale, Judge } from "./judge.ts";
 import {
   groupOf,
@@ -326,7 +326,7 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     const states = members.map((parameter) => this.#states.get(parameter)!);
     if (range.count > 0) {
       const flats = [arena.values, ...names.map((name) => arena.slot(name))];
-      if (this.#averages) flats.push(this.#averages.slotOf(arena));
+      if (this.#averages) flats.push(averagesOf(arena));
       const skips = this.#counts?.skipsOf(arena) ?? null;
       const kernelNow = () => this.#rule.kernel(group, this.#span(arena, range));
       const kernel = kernelNow();
@@ -392,7 +392,7 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
       }
     }
     if (this.#averages === null) return;
-    using average = arena.view(this.#averages.slotOf(arena), index);
+    using average = arena.view(averagesOf(arena), index);
     copyInto(average, loaded?.slots.get(AVERAGE) ?? parameter);
   }
 

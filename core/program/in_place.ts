@@ -1,6 +1,6 @@
 /** Elementwise kernels that write over an input which nobody needs afterwards. */
 
-import { VirtualBuffer } from "../backend/capture.ts";
+import type { VirtualBuffer } from "../backend/capture.ts";
 import { input, substitute } from "../../kernels/expr.ts";
 import { mapKernel, type MapParams } from "../../kernels/map.ts";
 import type { Operand } from "../../kernels/types.ts";

@@ -131,6 +131,12 @@ export class Program {
     return results;
   }
 
+  /** Takes the capture itself back, where no replay has followed. */
+  abandon(): void {
+    this.#recording.undo();
+    this.dispose();
+  }
+
   /** Gives the memory of the step back. */
   dispose(): void {
     abandoned.unregister(this);

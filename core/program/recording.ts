@@ -41,6 +41,8 @@ export class Recording implements Capture {
   /** Memory that lives on between replays. */
   readonly kept = new Set<Storage>();
   readonly #guards: (() => boolean)[] = [];
+  /** What the step was not allowed to do; a rejected promise may have hidden it. */
+  #refused: CaptureError | null = null;
   readonly #prologue: (Effect | ScalarCell)[] = [];
 
   /** @param device the device whose work is kept */
@@ -52,12 +54,22 @@ export class Recording implements Capture {
   /** Runs the step; what it did stays undone on the host if it fails. */
   run<T>(step: () => T): T {
     try {
-      return withCapture(this, step);
+      const result = withCapture(this, step);
+      // An asynchronous step fails here; what is left of it has nobody to tell.
+      if (result instanceof Promise) result.catch(() => {});
+      if (this.#refused !== null) throw this.#refused;
+      return result;
     } catch (error) {
-      this.undo();
-      for (const storage of this.externals.values()) this.device.release(storage);
+      this.abandon();
       throw error;
     }
+  }
+
+  /** Takes the host side effects back, and forgets memory of others. */
+  abandon(): void {
+    this.undo();
+    for (const storage of this.externals.values()) this.device.release(storage);
+    this.externals.clear();
   }
 
   record(call: KernelCall<unknown>): void {
@@ -88,9 +100,11 @@ export class Recording implements Capture {
   }
 
   refuse(action: string, reason: string = NO_VALUES): never {
-    throw new CaptureError(
+    const error = new CaptureError(
       `Cannot ${action} inside a captured step (${callerOutside()}): ${reason}`,
     );
+    this.#refused ??= error;
+    throw error;
   }
 
   /** Whether a replay would do what the step would do. */
