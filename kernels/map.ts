@@ -1,4 +1,4 @@
-/** Elementwise kernels: one formula over any number of strided inputs, one output; also every strided copy. */
+/** Elementwise kernels: formulas over any number of strided inputs; also every strided copy. */
 
 import { dtypeOf, type Expr } from "./expr.ts";
 import { coerced, evaluator, exprFunction } from "./expr_code.ts";
@@ -43,6 +43,19 @@ export interface MapParams {
   readonly scalars: readonly ScalarType[];
   /** Whether input 0 of the formula is what the output holds, and `inputs` begin with input 1. @default {false} */
   readonly inPlace?: boolean;
+  /** Further formulas of the same inputs, and where they go. @default {none} */
+  readonly also?: readonly MapOutput[];
+}
+
+/** A formula and where its values go. */
+export interface MapOutput {
+  readonly expr: Expr;
+  readonly output: StridedOperand;
+}
+
+/** All formulas of a kernel with their places. */
+function outputsOf({ expr, output, also = [] }: MapParams): MapOutput[] {
+  return [{ expr, output }, ...also];
 }
 
 /** Text that identifies an operand. */
@@ -52,19 +65,20 @@ export function operandKey(o: StridedOperand): string {
 
 /** The elementwise kernel of these parameters. */
 export function mapKernel(params: MapParams): Kernel {
-  const { expr, shape, inputs, output, scalars, inPlace = false } = params;
+  const { expr, shape, inputs, output, scalars, inPlace = false, also = [] } = params;
+  const more = also.map((o) => `|also ${o.expr.key}>${operandKey(o.output)}`).join("");
   const key = `map|${inPlace ? "in place|" : ""}${expr.key}|${shape}|${
     inputs.map(operandKey).join(";")
-  }|${operandKey(output)}|${scalars}`;
+  }|${operandKey(output)}|${scalars}${more}`;
   return intern(key, () => ({
     op: "map",
     key,
     params,
     inputs: inputs.map((i) => i.dtype),
-    outputs: [output.dtype],
+    outputs: [output.dtype, ...also.map((o) => o.output.dtype)],
     scalars,
     wgsl: (traits) => mapProgram(params, traits),
-    reference: (ins, outs, values) => mapReference(params, ins, outs[0], values),
+    reference: (ins, outs, values) => mapReference(params, ins, outs, values),
   }));
 }
 
@@ -82,11 +96,13 @@ function vectorised(o: StridedOperand): boolean {
 }
 
 function mapProgram(params: MapParams, traits: DeviceTraits): WgslProgram {
-  const { expr, shape, inputs, output, scalars } = params;
+  const { shape, inputs, scalars } = params;
+  const targets = outputsOf(params);
   const read = sources(params);
   const count = sizeOf(shape);
   const last = shape.length - 1;
-  const wide = last >= 0 && shape[last] % 4 === 0 && vectorised(output);
+  const wide = last >= 0 && shape[last] % 4 === 0 &&
+    targets.every(({ output }) => vectorised(output));
   const width = wide ? 4 : 1;
   const steps = wide ? [...shape.slice(0, last), shape[last] / 4] : shape;
   const bindings: Binding[] = inputs.map((o, n) => ({
@@ -94,22 +110,37 @@ function mapProgram(params: MapParams, traits: DeviceTraits): WgslProgram {
     dtype: o.dtype,
     width: wide && vectorised(o) ? 4 : 1,
   }));
-  const target: Binding = { name: "y", dtype: output.dtype, width };
+  const bound = targets.map(({ output }, n): Binding => ({
+    name: targetName(n),
+    dtype: output.dtype,
+    width,
+  }));
   const loads = read.map(([name, o], n) => load(name, o, n, wide));
   const lines = [coordinates("i", steps, "c"), ...loads];
   const perLane = read.map(([, o], n) => laneNames(o, n, wide));
-  const calls = Array.from(
-    { length: width },
-    (_, lane) => stored(output.dtype, `f(${perLane.map((names) => names[lane]).join(", ")})`),
+  targets.forEach(({ output }, n) => {
+    const calls = Array.from(
+      { length: width },
+      (_, lane) => stored(output.dtype, `f${n}(${perLane.map((names) => names[lane]).join(", ")})`),
+    );
+    const value = wide ? `vec4(${calls.join(", ")})` : calls[0];
+    // All is computed before anything is stored, since a result may lie where an input lay.
+    lines.push(`  let r${n} = ${value};`);
+  });
+  targets.forEach(({ output }, n) =>
+    lines.push(`  ${targetName(n)}[${addressOf(output, wide, true)}] = r${n};`)
   );
-  const value = wide ? `vec4(${calls.join(", ")})` : calls[0];
-  lines.push(`  y[${addressOf(output, wide, true)}] = ${value};`);
-  const text = exprFunction("f", expr, read.map(([, o]) => o.dtype)) + "\n" +
-    perThread(count / width, lines.join("\n"));
+  const types = read.map(([, o]) => o.dtype);
+  const functions = targets.map(({ expr }, n) => exprFunction(`f${n}`, expr, types));
+  const text = [...functions, perThread(count / width, lines.join("\n"))].join("\n");
   return {
-    code: shader(bindings, [target], scalars, text),
+    code: shader(bindings, bound, scalars, text),
     groups: grid(count / width, traits),
   };
+}
+
+function targetName(n: number): string {
+  return n === 0 ? "y" : `y${n}`;
 }
 
 /** Address of the thread's first element; in vec4 units for vectorised operands. */
@@ -146,20 +177,22 @@ function laneNames(o: StridedOperand, n: number, wide: boolean): string[] {
 function mapReference(
   params: MapParams,
   bound: readonly Float64Array[],
-  out: Float64Array,
+  outs: readonly Float64Array[],
   scalars: readonly number[],
 ): void {
-  const { expr, shape, output } = params;
-  const ins = params.inPlace ? [out, ...bound] : bound;
+  const { shape } = params;
+  const ins = params.inPlace ? [outs[0], ...bound] : bound;
   const inputs = sources(params).map(([, o]) => o);
   const types = inputs.map((o) => o.dtype);
-  const f = evaluator(expr, types);
-  const type = dtypeOf(expr, types);
   const from = inputs.map((o) => addressesOf(shape, o.strides, o.offset));
-  const to = addressesOf(shape, output.strides, output.offset);
+  const targets = outputsOf(params).map(({ expr, output }) => ({
+    value: evaluator(expr, types),
+    type: dtypeOf(expr, types),
+    to: addressesOf(shape, output.strides, output.offset),
+  }));
   const x = new Float64Array(inputs.length);
-  for (let i = 0; i < to.length; i++) {
+  for (let i = 0; i < sizeOf(shape); i++) {
     for (let n = 0; n < x.length; n++) x[n] = ins[n][from[n][i]];
-    out[to[i]] = coerced(f(x, scalars), type);
+    targets.forEach(({ value, type, to }, k) => outs[k][to[i]] = coerced(value(x, scalars), type));
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { elideCopy, fuseStores } from "./fuse_stores.ts";
-import { fuseLoads, isCheap } from "./fuse_loads.ts";
+import { fuseBoth, fuseLoads, isCheap } from "./fuse_loads.ts";
 import type { StepCall } from "./recording.ts";
 import { Step } from "./step.ts";
 
@@ -17,6 +17,7 @@ export function fuse(
   const step = new Step(calls, observable, maxBindings);
   everywhere(step, intoReader);
   spreadCheap(step);
+  everywhere(step, withReader);
   everywhere(step, elideCopy);
   everywhere(step, intoWriter);
   return step.calls;
@@ -56,6 +57,17 @@ function intoReader(step: Step, from: number, at: number): number | null {
   return at - 1;
 }
 
+/** A value that others read too is stored beside what its first reader makes of it. */
+function withReader(step: Step, from: number, at: number): number | null {
+  const [writer, reader] = [step.calls[from], step.calls[at]];
+  if (writer.kernel.op !== "map" || !step.canRise(reader, at, from)) return null;
+  const fused = fuseBoth(writer, reader, step.maxBindings);
+  if (fused === null) return null;
+  step.calls[from] = fused;
+  step.calls.splice(at, 1);
+  return at - 1;
+}
+
 /** As early as possible, since what a store needs no more can then make room. */
 function intoWriter(step: Step, from: number, at: number): number | null {
   const [writer, reader] = [step.calls[from], step.calls[at]];
@@ -75,7 +87,7 @@ function spreadCheap(step: Step): void {
     const { buffer } = writer.outputs[0];
     if (!isCheap(writer) || step.isObservable(buffer) || step.makerOf(buffer) !== from) continue;
     const readers = step.readersOf(buffer);
-    if (readers.length < 2 || readers.some((at) => !step.canSink(writer, from, at))) continue;
+    if (readers.length < 2 || readers.some((at) => !step.canRepeat(writer, from, at))) continue;
     const fused = readers.map((at) => fuseLoads(writer, step.calls[at], step.maxBindings));
     if (fused.some((call) => call === null)) continue;
     readers.forEach((at, i) => step.calls[at] = fused[i]!);

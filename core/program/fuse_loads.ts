@@ -10,7 +10,12 @@ import {
   substitute,
   topological,
 } from "../../kernels/expr.ts";
-import { mapKernel, type MapParams, type StridedOperand } from "../../kernels/map.ts";
+import {
+  mapKernel,
+  type MapOutput,
+  type MapParams,
+  type StridedOperand,
+} from "../../kernels/map.ts";
 import { reduceKernel, type ReduceParams } from "../../kernels/reduce.ts";
 import {
   type DType,
@@ -20,8 +25,15 @@ import {
   sizeOf,
 } from "../../kernels/types.ts";
 import { mergeAxes } from "../tensor/launch.ts";
-import { cutShape, cutStrides, relate, type Relation, throughWriter } from "./affine.ts";
-import { isOpen, opaque, zeroCell } from "./opaque.ts";
+import {
+  cutShape,
+  cutStrides,
+  isOneToOne,
+  relate,
+  type Relation,
+  throughWriter,
+} from "./affine.ts";
+import { combines, isOpen, opaque, zeroCell } from "./opaque.ts";
 import type { StepCall } from "./recording.ts";
 
 /** Formulas longer than this are not made longer. */
@@ -61,8 +73,10 @@ interface Reader {
 function readerOf({ kernel }: StepCall): Reader | null {
   switch (kernel.op) {
     case "map": {
-      const { expr, shape, inputs, scalars, inPlace, output } = kernel.params as MapParams;
-      return { exprs: [expr], shape, inputs, scalars, own: inPlace ? [output.dtype] : [] };
+      const { expr, shape, inputs, scalars, inPlace, output, also = [] } = kernel
+        .params as MapParams;
+      const exprs = [expr, ...also.map((o) => o.expr)];
+      return { exprs, shape, inputs, scalars, own: inPlace ? [output.dtype] : [] };
     }
     case "reduce": {
       const { expr, outer, reduced, inputs, scalars } = kernel.params as ReduceParams;
@@ -77,6 +91,30 @@ function readerOf({ kernel }: StepCall): Reader | null {
   }
 }
 
+/**
+ * An elementwise reader that also stores what it reads from the writer, which others need; null where it reads it twice, or
+ * does not visit every element once.
+ */
+export function fuseBoth(
+  writer: StepCall,
+  reader: StepCall,
+  maxBindings: number,
+): StepCall | null {
+  const map = writer.kernel.params as MapParams;
+  const { buffer } = writer.outputs[0];
+  const loads = reader.inputs.filter((o) => o.buffer === buffer).length;
+  const both = writer.kernel.op === "map" && reader.kernel.op === "map" && loads === 1;
+  if (!both || !isPlain(map) || (reader.kernel.params as MapParams).inPlace) return null;
+  const at = reader.inputs.findIndex((o) => o.buffer === buffer);
+  const fused = fuseLoad(writer, map, reader, at, true);
+  return fused !== null && fused.inputs.length + fused.outputs.length <= maxBindings ? fused : null;
+}
+
+/** Whether a map does nothing but compute one formula that it stores as it is. */
+function isPlain({ inPlace, also, expr, inputs, output }: MapParams): boolean {
+  return !inPlace && !also && dtypeOf(expr, inputs.map((i) => i.dtype)) === output.dtype;
+}
+
 /** The writer's formula in place of each load of its result; null where that cannot be, or would cost more. */
 export function fuseLoads(
   writer: StepCall,
@@ -85,9 +123,7 @@ export function fuseLoads(
 ): StepCall | null {
   if (writer.kernel.op !== "map") return null;
   const map = writer.kernel.params as MapParams;
-  if (map.inPlace || dtypeOf(map.expr, map.inputs.map((i) => i.dtype)) !== map.output.dtype) {
-    return null;
-  }
+  if (!isPlain(map)) return null;
   let call: StepCall | null = reader;
   const { buffer } = writer.outputs[0];
   while (call !== null) {
@@ -104,6 +140,7 @@ function fuseLoad(
   map: MapParams,
   call: StepCall,
   at: number,
+  keep = false,
 ): StepCall | null {
   const reader = readerOf(call);
   if (reader === null) return null;
@@ -116,7 +153,7 @@ function fuseLoad(
       offset: writer.outputs[0].offset + map.output.offset,
     },
   );
-  if (relation === null) return null;
+  if (relation === null || (keep && !isOneToOne(relation, map.shape))) return null;
   const repeated = sizeOf(reader.shape) - sizeOf(map.shape);
   const cost = costOf(map.expr);
   if (repeated > 0 && cost > 2 && repeated * cost > MAX_REPEATED) return null;
@@ -126,14 +163,16 @@ function fuseLoad(
     operands.add(call.inputs[n], { ...o, strides: cutStrides(relation, o.strides) });
   });
   const shift = reader.scalars.length;
-  const known = factor(writer);
+  const known = keep ? null : factor(writer);
   const renamed = known ?? substitute(map.expr, (e) => {
     if (e.kind === "scalar") return scalar(e.index + shift, e.type);
     if (e.kind !== "input") return undefined;
     const o = map.inputs[e.index];
     return input(operands.add(writer.inputs[e.index], { ...o, ...throughWriter(relation, o) }));
   });
-  const wall = known === null && map.output.dtype === "f32" && isOpen(map.expr);
+  const index = at + reader.own.length;
+  const mixed = call.kernel.op !== "map" || reader.exprs.some((expr) => combines(expr, index));
+  const wall = known === null && map.output.dtype === "f32" && isOpen(map.expr) && mixed;
   const value = wall ? opaque(renamed, shift + map.scalars.length) : renamed;
   const replace = (e: Expr) => {
     if (e.kind !== "input" || e.index < reader.own.length) return undefined;
@@ -148,15 +187,18 @@ function fuseLoad(
   const types = [...reader.own, ...operands.strided.map((o) => o.dtype)];
   const exprs = replaced.map((expr) => known === null ? expr : withoutFactor(expr, types));
   if (exprs.some((expr) => expr.key.length > MAX_KEY)) return null;
+  const outputs = keep ? [...call.outputs, writer.outputs[0]] : call.outputs;
   // One dispatch cannot read a buffer and write it.
-  if (operands.calls.some((o) => call.outputs.some((out) => out.buffer === o.buffer))) return null;
+  if (operands.calls.some((o) => outputs.some((out) => out.buffer === o.buffer))) return null;
   const own = known === null ? map.scalars : [];
   const scalars = [...reader.scalars, ...own, ...wall ? ["u32" as const] : []];
-  const kernel = rebuilt(call.kernel, relation, exprs, operands.strided, scalars);
+  const stored = { ...map.output, ...throughWriter(relation, map.output) };
+  const also = keep ? [{ expr: renamed, output: stored }] : [];
+  const kernel = rebuilt(call.kernel, relation, exprs, operands.strided, scalars, also);
   if (kernel === null) return null;
   const parts = known === null ? [...call.cells, ...writer.cells] : call.cells;
   const cells = wall ? [...parts, zeroCell] : parts;
-  return { kernel, inputs: operands.calls, outputs: call.outputs, cells };
+  return { kernel, inputs: operands.calls, outputs, cells };
 }
 
 const one = constant(1);
@@ -207,8 +249,9 @@ function rebuilt(
   exprs: readonly Expr[],
   inputs: readonly StridedOperand[],
   scalars: readonly ScalarType[],
+  also: readonly MapOutput[],
 ): Kernel | null {
-  if (op === "map") return mapWith(params as MapParams, relation, exprs[0], inputs, scalars);
+  if (op === "map") return mapWith(params as MapParams, relation, exprs, inputs, scalars, also);
   // The folded axes stay whole, since the order of the sums follows from them.
   const { outer } = params as ReduceParams | ColumnSumsParams;
   if (relation.pieces.slice(outer.length).some((cut) => cut.length > 1)) return null;
@@ -224,22 +267,29 @@ function rebuilt(
     : null;
 }
 
+/** A map over cut axes, which also stores what `more` says. */
 function mapWith(
   params: MapParams,
   relation: Relation,
-  expr: Expr,
+  exprs: readonly Expr[],
   inputs: readonly StridedOperand[],
   scalars: readonly ScalarType[],
+  more: readonly MapOutput[],
 ): Kernel {
-  const output = cutStrides(relation, params.output.strides);
-  const merged = mergeAxes(cutShape(relation), [output, ...inputs.map((o) => o.strides)]);
-  const [out, ...ins] = merged.operands;
+  const cut = (o: StridedOperand) => ({ ...o, strides: cutStrides(relation, o.strides) });
+  const own = [params.output, ...(params.also ?? []).map((o) => o.output)].map(cut);
+  const targets = [...own, ...more.map((o) => o.output)];
+  const formulas = [...exprs, ...more.map((o) => o.expr)];
+  const all = [...targets, ...inputs];
+  const merged = mergeAxes(cutShape(relation), all.map((o) => o.strides));
+  const placed = all.map((o, n) => ({ ...o, strides: merged.operands[n] }));
+  const [first, ...rest] = formulas.map((expr, n) => ({ expr, output: placed[n] }));
   return mapKernel({
     ...params,
-    expr,
+    ...first,
+    also: rest.length > 0 ? rest : undefined,
     shape: merged.shape,
-    inputs: inputs.map((o, n) => ({ ...o, strides: ins[n] })),
-    output: { ...params.output, strides: out },
+    inputs: placed.slice(targets.length),
     scalars,
   });
 }

@@ -46,8 +46,8 @@ export function elideCopy(step: Step, from: number, at: number): number | null {
 /** Whether a call copies one range to another as it is. */
 function isPlainCopy({ kernel, inputs: [source], outputs: [target] }: StepCall): boolean {
   if (kernel.op !== "map") return false;
-  const { expr, shape, inputs, output, inPlace } = kernel.params as MapParams;
-  if (inPlace || expr !== input(0) || inputs.length !== 1 || shape.length > 1) return false;
+  const { expr, shape, inputs, output, inPlace, also } = kernel.params as MapParams;
+  if (inPlace || also || expr !== input(0) || inputs.length !== 1 || shape.length > 1) return false;
   const [from, to] = [inputs[0], output];
   return from.dtype === to.dtype && from.offset === 0 && to.offset === 0 &&
     [...from.strides, ...to.strides].every((stride) => stride === 1) &&
@@ -62,7 +62,8 @@ export function fuseStores(
   maxBindings: number,
 ): StepCall | null {
   if (reader.kernel.op !== "map" || writer.outputs.length !== 1) return null;
-  if ((reader.kernel.params as MapParams).inPlace) return null;
+  const { inPlace, also } = reader.kernel.params as MapParams;
+  if (inPlace || also) return null;
   if (writer.kernel.op === "reduce") return others ? null : fusePost(writer, reader);
   const takes = ["matmul", "conv2d", "conv2d_weight"].includes(writer.kernel.op);
   const fused = takes ? fuseEpilogue(writer, reader, others) : null;

@@ -1,7 +1,7 @@
 /** Elementwise kernels that write over an input which nobody needs afterwards. */
 
 import type { VirtualBuffer } from "../backend/capture.ts";
-import { input, substitute } from "../../kernels/expr.ts";
+import { type Expr, input, substitute } from "../../kernels/expr.ts";
 import { mapKernel, type MapParams } from "../../kernels/map.ts";
 import type { Operand } from "../../kernels/types.ts";
 import type { StepCall } from "./recording.ts";
@@ -50,12 +50,12 @@ function inPlace(
   });
   if (index < 0) return null;
   const place = (n: number) => n === index ? 0 : n < index ? n + 1 : n;
-  const expr = substitute(
-    params.expr,
-    (e) => e.kind === "input" ? input(place(e.index)) : undefined,
-  );
+  const renumbered = (expr: Expr) =>
+    substitute(expr, (e) => e.kind === "input" ? input(place(e.index)) : undefined);
+  const expr = renumbered(params.expr);
+  const also = params.also?.map((o) => ({ ...o, expr: renumbered(o.expr) }));
   const rest = <T>(list: readonly T[]) => list.filter((_, n) => n !== index);
-  const kernel = mapKernel({ ...params, expr, inputs: rest(inputs), inPlace: true });
+  const kernel = mapKernel({ ...params, expr, also, inputs: rest(inputs), inPlace: true });
   const over = { ...call, kernel, inputs: rest(call.inputs) };
   return { call: over, from: out, to: call.inputs[index].buffer };
 }

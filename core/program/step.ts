@@ -63,6 +63,13 @@ export class Step {
     return this.#isFree(call, from + 1, to);
   }
 
+  /** Whether a call would make the same values again at a later place. */
+  canRepeat({ inputs }: StepCall, from: number, to: number): boolean {
+    return this.calls.slice(from + 1, to).every(({ outputs }) =>
+      !outputs.some((o) => inputs.some((i) => overlap(i, o)))
+    );
+  }
+
   /** Whether a call could as well run right after an earlier one, whose results it may read. */
   canRise(call: StepCall, from: number, to: number): boolean {
     return this.#isFree(call, to + 1, from);
