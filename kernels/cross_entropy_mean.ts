@@ -23,7 +23,7 @@ const LANES = 64;
 
 /** Parameters of the mean loss; with softmax and without smoothing. */
 export interface MeanLossParams extends CrossEntropyParams {
-  readonly rows: number;
+  readonly rows: readonly [number];
   /** Strides [row, class]. */
   readonly logits: StridedOperand;
   /** Strides [row]. */
@@ -59,7 +59,7 @@ export function meanCrossEntropyKernel(params: MeanLossParams): Kernel {
 }
 
 function code(params: MeanLossParams): string {
-  const { rows, classes, logits, targets, gradient } = params;
+  const { rows: [rows], classes, logits, targets, gradient } = params;
   const all = Array.from({ length: classes }, (_, k) => k);
   const z = (base: string, k: number) => `x[${base} + ${u32(k * logits.strides[1])}]`;
   const head = `    let base = ${u32(logits.offset)} + i * ${u32(logits.strides[0])};
@@ -114,7 +114,7 @@ function reference(
   [mean, y]: readonly Float64Array[],
   ignore: number,
 ): void {
-  const { rows, classes, logits } = params;
+  const { rows: [rows], classes, logits } = params;
   const weights = weightsOf(params, weight);
   const target = (r: number) => targets[params.targets.offset + r * params.targets.strides[0]];
   const known = (t: number) => t >= 0 && t < classes;

@@ -162,7 +162,7 @@ function solveSmall(problem: Problem): Tensor {
   device.record({
     kernel: meanCrossEntropyKernel({
       ...params,
-      rows: logits.shape[0],
+      rows: [logits.shape[0]],
       logits: strided(logits, logits.strides),
       targets: strided(targets, targets.strides),
       gradient,

@@ -30,7 +30,7 @@ Deno.test("kernelLabel() names family, formula and sizes", () => {
   assertEquals(labelsOf(() => x.sum(1)), ["reduce sum [4] over [6]"]);
   assertEquals(labelsOf(() => x.cumsum(1)), ["scan [4, 6]"]);
   const targets = tensor([0, 1, 2, 3], { device, dtype: "i32" });
-  assertEquals(labelsOf(() => crossEntropy(x, targets))[0], "crossEntropy rows [4, 6]");
+  assertEquals(labelsOf(() => crossEntropy(x, targets))[0], "crossEntropy whole [4, 6]");
   const images = zeros([2, 1, 9, 9], { device });
   const weight = zeros([8, 1, 5, 5], { device });
   assertEquals(
