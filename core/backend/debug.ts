@@ -7,7 +7,8 @@ const HIGHEST = 5;
 /**
  * The level in force, in an object since it is asked for at every kernel call.
  *
- * 1 adapter and limits; 2 every dispatch with its time and rates; 3 bytes at every submission; 4 the source of every kernel;
+ * 1 adapter, limits, seeds, captures; 2 every dispatch with its time and rates; 3 bytes at every submission, tape nodes; 4
+ * the source of every kernel;
  * 5 minimum, maximum, mean and odd values of every output.
  */
 export const debug: { level: number } = { level: initialLevel() };
@@ -31,9 +32,9 @@ function isLevel(level: number): boolean {
  *
  * | level | what is written                                                                                |
  * | ----- | ---------------------------------------------------------------------------------------------- |
- * | 1     | each adapter that is opened: features and limits; how many kernels were measured                |
+ * | 1     | each adapter that is opened: features and limits; seeds; captured steps; kernels measured       |
  * | 2     | every kernel that ran: shapes, µs, GFLOP/s and GB/s, as soon as somebody reads from the device  |
- * | 3     | bytes in use at every submission                                                               |
+ * | 3     | bytes in use at every submission; nodes of the tape as backward visits them                    |
  * | 4     | the WGSL of every kernel that is compiled                                                      |
  * | 5     | minimum, maximum, mean, NaN and infinities of every output; slow, since each is read           |
  *

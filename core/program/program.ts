@@ -2,6 +2,7 @@
 
 import type { VirtualBuffer } from "../backend/capture.ts";
 import type { Device, Storage } from "../backend/device.ts";
+import { debugLine } from "../backend/debug.ts";
 import { CaptureError } from "../errors.ts";
 import type { KernelCall, Operand } from "../../kernels/types.ts";
 import { hoist } from "./hoist.ts";
@@ -66,6 +67,12 @@ export class Program {
     for (const call of once) device.record(this.#planned(call).call);
     this.#calls = calls.map((call) => this.#planned(call));
     this.dispatches = calls.length;
+    debugLine(
+      1,
+      () =>
+        `captured a step: ${recording.calls.length} kernel calls became ${calls.length} and ${once.length} that ran once; ` +
+        `${plan.bytes} bytes of values, of which ${plan.least} live at once`,
+    );
     const written = new Set(calls.flatMap((call) => call.outputs.map((o) => o.buffer)));
     this.#written = [...recording.externals.values()].filter((s) => written.has(s.buffer));
     this.#changed = given.flatMap((buffer, index) => written.has(buffer) ? [index] : []);

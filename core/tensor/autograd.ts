@@ -5,6 +5,7 @@
  */
 
 import { AutogradError, showShape } from "../errors.ts";
+import { debugLine } from "../backend/debug.ts";
 import type { StepScope } from "../backend/device.ts";
 import { accumulate, addInto, copyInto, copyOf, fullLike } from "./in_place.ts";
 import { setGradEnabled, type TapeNode } from "./tape.ts";
@@ -151,6 +152,7 @@ function propagate(
       );
     }
   }
+  debugLine(3, () => `backward of ${node.op}, node ${node.id}, gradient ${gradient}`);
   node.rule(gradient).forEach((part, i) => {
     const input = node.inputs[i];
     if (part === null || !input.requiresGrad) return;

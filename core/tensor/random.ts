@@ -5,6 +5,7 @@
  */
 
 import { effect } from "../backend/capture.ts";
+import { debugLine } from "../backend/debug.ts";
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
@@ -106,11 +107,13 @@ let current = { key: new Key(0), drawn: 0 };
 
 /** Restarts the default stream, from which layers without a key of their own are initialised. */
 export function manualSeed(seed: number): void {
+  debugLine(1, () => `default stream of random numbers from seed ${seed}`);
   current = { key: new Key(seed), drawn: 0 };
 }
 
 /** Uses another default stream until the result is disposed: `using _ = seedScope(42)`. */
 export function seedScope(seed: number): Disposable {
+  debugLine(1, () => `random numbers from seed ${seed} for a while`);
   const previous = current;
   current = { key: new Key(seed), drawn: 0 };
   return {
