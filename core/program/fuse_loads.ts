@@ -172,8 +172,10 @@ function fuseLoad(
   });
   const index = at + reader.own.length;
   const mixed = call.kernel.op !== "map" || reader.exprs.some((expr) => combines(expr, index));
-  const wall = known === null && map.output.dtype === "f32" && isOpen(map.expr) && mixed;
-  const value = wall ? opaque(renamed, shift + map.scalars.length) : renamed;
+  const { dtype } = map.output;
+  const inexact = dtype === "f32" || map.expr.kind === "cast";
+  const wall = known === null && inexact && isOpen(map.expr) && mixed;
+  const value = wall ? opaque(renamed, shift + map.scalars.length, dtype) : renamed;
   const replace = (e: Expr) => {
     if (e.kind !== "input" || e.index < reader.own.length) return undefined;
     const n = e.index - reader.own.length;

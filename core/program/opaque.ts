@@ -4,6 +4,7 @@
  */
 
 import { apply, constant, type Expr, scalar } from "../../kernels/expr.ts";
+import type { DType } from "../../kernels/types.ts";
 import type { ScalarCell } from "./recording.ts";
 
 /** Rows whose results no later operation can be combined with: they choose or round. */
@@ -14,21 +15,24 @@ const walls = new Set(
 
 /** Whether what comes after a formula may be combined with it. */
 export function isOpen(expr: Expr): boolean {
+  // A conversion there and back would become a cut, which keeps the sign of a zero.
+  if (expr.kind === "cast") return expr.to !== "bool";
   return expr.kind === "op" && !walls.has(expr.op);
 }
 
 /** Whether a formula combines an input with others before it chooses or rounds. */
 export function combines(expr: Expr, index: number): boolean {
-  if (expr.kind !== "op") return false;
+  if (expr.kind !== "op" && expr.kind !== "cast") return false;
   const direct = expr.args.some((e) => e.kind === "input" && e.index === index);
-  return (direct && !walls.has(expr.op)) || expr.args.some((e) => combines(e, index));
+  const open = expr.kind === "cast" || !walls.has(expr.op);
+  return (direct && open) || expr.args.some((e) => combines(e, index));
 }
 
 /** The number that walls are made of: compilers cannot know that it is 0. */
 export const zeroCell: ScalarCell = { values: [0] };
 
 /** The same value, behind a choice that nobody can see through; `index` is the number of a u32 scalar that is 0. */
-export function opaque(expr: Expr, index: number): Expr {
+export function opaque(expr: Expr, index: number, type: DType = "f32"): Expr {
   const zero = apply("eq", scalar(index, "u32"), constant(0, "u32"));
-  return apply("where", zero, expr, constant(0));
+  return apply("where", zero, expr, constant(0, type));
 }

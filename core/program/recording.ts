@@ -72,6 +72,13 @@ export class Recording implements Capture {
     this.externals.clear();
   }
 
+  /** Keeps memory alive that a replay hands out. */
+  hold(storage: Storage): void {
+    if (storage.buffer instanceof VirtualBuffer || this.externals.has(storage.buffer)) return;
+    storage.handles++;
+    this.externals.set(storage.buffer, storage);
+  }
+
   record(call: KernelCall<unknown>): void {
     const { kernel, scalars, live } = call;
     for (const operand of [...call.inputs, ...call.outputs]) this.#hold(operand.buffer);
@@ -128,9 +135,8 @@ export class Recording implements Capture {
 
   /** Keeps real memory alive as long as the step may be replayed. */
   #hold(buffer: unknown): void {
-    if (buffer instanceof VirtualBuffer || this.externals.has(buffer)) return;
-    const storage = this.device.storageOf(buffer);
-    storage.handles++;
-    this.externals.set(buffer, storage);
+    if (!(buffer instanceof VirtualBuffer) && !this.externals.has(buffer)) {
+      this.hold(this.device.storageOf(buffer));
+    }
   }
 }

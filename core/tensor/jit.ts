@@ -260,6 +260,9 @@ function captureStep(
     tensorsIn(template).map((tensor) => [tensor, placeOf(tensor, inputs, made, recording)]),
   );
   scope.close();
+  if (inputs.some((storage) => storage.handles > 1)) {
+    fail("keeps an argument, which is other memory at every call: return it, or keep it outside");
+  }
   const lost = recording.made.find((s) => s.handles > 0 && !recording.kept.has(s));
   if (lost !== undefined) {
     fail(
@@ -290,6 +293,7 @@ function placeOf(
   const input = inputs.indexOf(storage);
   if (input >= 0) return { from: "input", index: input, view, storage };
   if (!recording.made.includes(storage) || recording.kept.has(storage)) {
+    recording.hold(storage);
     return { from: "elsewhere", index: -1, view, storage };
   }
   let index = made.indexOf(storage);

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   Adam,
   AdamW,
@@ -10,10 +10,13 @@ import {
   type Optimizer,
   RMSprop,
   SGD,
+  SupervisedStepOutput,
   type Tensor,
 } from "../../core/mod.ts";
-import { devices } from "./devices.ts";
-import { type Recipe, subjects, trainBothWays, type Training } from "./program/training.ts";
+import { MeanLoss, MultiClassAccuracy } from "../../metrics/mod.ts";
+import { assertClose } from "../util.ts";
+import { devices, hardwareKernels } from "./devices.ts";
+import { type Recipe, subjects, trace, trainBothWays, type Training } from "./program/training.ts";
 
 const optimizers: Record<string, (parameters: Tensor[]) => Optimizer> = {
   SGD: (p) => new SGD(p, { lr: 0.1, momentum: 0.9, weightDecay: 1e-3, nesterov: true }),
@@ -54,6 +57,16 @@ for (const [model, subject] of Object.entries(subjects)) {
   for (const [name, optimizer] of Object.entries(optimizers)) {
     same(`${model} with ${name}`, { subject, optimizer }, 1);
   }
+}
+
+for (const [model, subject] of Object.entries(subjects)) {
+  Deno.test({
+    name: `jit() gives the bits of ${model} with kernels for hardware`,
+    ignore: hardwareKernels === null,
+    fn: async () => {
+      assertEquals(await trainBothWays(hardwareKernels!, { ...base, subject }), 1);
+    },
+  });
 }
 
 same("a training with ragged last batches in any order", {
@@ -169,3 +182,40 @@ same("a training whose model is evaluated by a second captured function", {
     return [result];
   },
 }, 1);
+
+for (const device of devices) {
+  Deno.test(`jit() counts metrics inside of a step, on ${device.kind}`, async () => {
+    const counted: Record<string, number>[] = [];
+    for (const captured of [false, true]) {
+      const metrics = [new MultiClassAccuracy(), new MeanLoss()];
+      await trace(device, {
+        ...base,
+        sizes: [6, 4, 6, 4, 5, 6],
+        step: (training, inputs, targets) => {
+          const predictions = training.model.forward(inputs);
+          const loss = crossEntropy(predictions, targets);
+          training.optimizer.zeroGrad();
+          loss.backward();
+          training.optimizer.step();
+          const output = new SupervisedStepOutput({ loss, predictions, targets });
+          for (const metric of metrics) metric.update(output);
+          return loss;
+        },
+      }, captured);
+      const values = await Promise.all(metrics.map((metric) => metric.compute()));
+      counted.push(Object.assign({}, ...values));
+    }
+    assertEquals(counted[1], counted[0]);
+    assertEquals(Object.keys(counted[0]).length, 2);
+    assert(counted[0].accuracy * 31 % 1 < 1e-9 || counted[0].accuracy * 31 % 1 > 1 - 1e-9);
+  });
+}
+
+Deno.test("jit() gives the reference and the GPU the same losses", async () => {
+  const losses: number[][] = [];
+  for (const device of devices) {
+    const { trace: turns } = await trace(device, { ...base, subject: subjects.text }, true);
+    losses.push(turns.map((values) => values["result 0"][0]));
+  }
+  for (const list of losses) assertClose(list, losses[0], 1e-4);
+});

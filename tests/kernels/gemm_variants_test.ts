@@ -122,6 +122,16 @@ const cases: Case[] = [
   matmulCase(36, 100, 33, "TN", 2, { splits: 3 }),
   matmulCase(1, 50, 300, "NN", 0),
   matmulCase(300, 50, 1, "NT", 0),
+  matmulCase(70, 35, 1, "TN", 1, { bias: true, batch: [2] }),
+  matmulCase(68, 31, 1, "NN", 4, { splits: 3 }),
+  matmulCase(16, 784, 64, "NT", 0, { bias: true }),
+  matmulCase(5, 303, 9, "NN", 3),
+  matmulCase(13, 262, 34, "TT", 2, { batch: [2], bias: true }),
+  matmulCase(12, 513, 20, "TN", 0),
+  matmulCase(1, 514, 36, "NN", 4),
+  matmulCase(2, 200, 5, "NT", 4, { bias: true }),
+  matmulCase(21, 331, 1, "NT", 0, { bias: true }),
+  matmulCase(24, 160, 1, "TN", 0),
   ...convCases(conv([2, 11, 9], [1, 20], [5, 3]), 3),
   ...convCases(conv([3, 8, 7], [8, 36], [3, 3]), 9),
   ...convCases(conv([2, 9, 11], [4, 17], [3, 2], { stride: [2, 1] }), 1),
@@ -178,6 +188,7 @@ for (const software of [true, false]) {
       backend.close();
       const kinds = software
         ? [
+          "x by ",
           "x columns",
           "x columns of lines",
           "x items",
@@ -185,7 +196,7 @@ for (const software of [true, false]) {
           "x rows",
           "x rows of lines",
         ]
-        : ["x registers", "x shared"];
+        : ["x by ", "x registers", "x shared"];
       assertEquals([...seen].sort(), kinds);
     },
   });

@@ -277,9 +277,18 @@ export function memoryOf(device: Device): StepMemory {
   const make = (shape: Shape) => tensor(new Float32Array(product(shape)), { device, shape });
   const [image, row, matrix, store] = [make([2, 4, 8]), make([8]), make([4, 4]), make([6, 8])];
   const flat = make([100]);
+  // Rows that begin where a range may be bound.
+  const rows = make([3, 64]);
   return {
     args: [image, row, image.permute([2, 0, 1]), flat.narrow(0, 66, 32).reshape([4, 8])],
-    persistent: [matrix, store, store.slice({ start: 1, stop: 5 }, { step: 2 }), make([])],
+    persistent: [
+      matrix,
+      store,
+      store.slice({ start: 1, stop: 5 }, { step: 2 }),
+      make([]),
+      rows.select(0, 0),
+      rows.select(0, 2).reshape([2, 4, 8]),
+    ],
   };
 }
 
@@ -343,13 +352,16 @@ export async function observe(
   const eager = functionOf(step, memory.persistent);
   const run: typeof eager | Jitted<readonly Tensor[], Tensor[]> = captured ? jit(eager) : eager;
   const values: ArrayLike<number>[][] = [];
+  const held: Tensor[] = [];
   let shapes: Shape[] = [];
   manualSeed(7);
   for (let turn = 0; turn < turns; turn++) {
     fillMemory(memory, turn);
     const results = run(...memory.args);
     shapes = results.map((t) => t.shape);
-    const seen = [...results, ...memory.args, ...memory.persistent];
+    // Later turns leave the results of earlier ones alone.
+    const seen = [...results, ...memory.args, ...memory.persistent, ...held];
+    held.push(...results);
     values.push(await Promise.all(seen.map((t) => t.data())));
   }
   if (captured) (run as Jitted<readonly Tensor[], Tensor[]>).reset();
