@@ -2,7 +2,7 @@
  * The base of layers and models: an object whose fields hold parameters, buffers and other modules.
  */
 
-import { currentCapture } from "../core/backend/capture.ts";
+import { type Capture, currentCapture, effect } from "../core/backend/capture.ts";
 import { Tensor } from "../core/mod.ts";
 import { loadInto, type LoadOptions, type LoadReport } from "./state_dict.ts";
 
@@ -67,6 +67,8 @@ export interface BufferOptions {
  */
 export abstract class Module {
   #training = true;
+  /** The capture that has set the mode. */
+  #modeCapture: Capture | null = null;
   /**
    * Names of parameters, in the order of registration; the tensors themselves lie in the fields.
    */
@@ -212,12 +214,15 @@ export abstract class Module {
   /** Whether layers such as dropout and batch normalisation work as in training. */
   get training(): boolean {
     const found = this.#training;
-    currentCapture()?.guard(() => this.#training === found);
+    const capture = currentCapture();
+    if (capture !== this.#modeCapture) capture?.guard(() => this.#training === found);
     return found;
   }
 
   set training(value: boolean) {
-    this.#training = value;
+    const before = this.#training;
+    this.#modeCapture = currentCapture();
+    effect(() => void (this.#training = value), () => void (this.#training = before));
   }
 
   /**

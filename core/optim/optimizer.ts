@@ -348,7 +348,12 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
       });
       for (const flat of skips ? [...flats, skips] : flats) flat.storage.version++;
     }
-    for (const state of states) for (const name of names) state.slots.add(name);
+    const fresh = states.flatMap(({ slots }) =>
+      names.filter((name) => !slots.has(name)).map((name) => ({ slots, name }))
+    );
+    if (fresh.length === 0) return;
+    const begin = () => fresh.forEach(({ slots, name }) => slots.add(name));
+    effect(begin, () => fresh.forEach(({ slots, name }) => slots.delete(name)));
   }
 
   #span(arena: Arena, { count }: ArenaRange): UpdateSpan {

@@ -17,6 +17,8 @@ const walls = new Set(
 export function isOpen(expr: Expr): boolean {
   // A conversion there and back would become a cut, which keeps the sign of a zero.
   if (expr.kind === "cast") return expr.to !== "bool";
+  // Signs are part of the operation that reads them.
+  if (expr.kind === "op" && (expr.op === "neg" || expr.op === "abs")) return isOpen(expr.args[0]);
   return expr.kind === "op" && !walls.has(expr.op);
 }
 

@@ -19,13 +19,13 @@ export interface StepMemory {
   /** What every replay gives out. */
   readonly results: readonly VirtualBuffer[];
   /** Memory that lives on, by the virtual buffer that stood for it. */
-  readonly kept: ReadonlyMap<unknown, Storage>;
+  readonly kept: ReadonlyMap<VirtualBuffer, Storage>;
   /** Values that calls make once. */
   readonly fixed: readonly VirtualBuffer[];
+  /** Those calls. */
+  readonly once: readonly StepCall[];
   /** Calls of every replay. */
   readonly calls: readonly StepCall[];
-  /** All calls. */
-  readonly all: readonly StepCall[];
   /** Virtual buffers whose content matters after the step. */
   readonly observable: ReadonlySet<unknown>;
 }
@@ -52,22 +52,23 @@ export class Placement {
    * @param step what needs it
    */
   constructor(device: Device, step: StepMemory) {
-    const { inputs, results, kept, fixed, calls, all, observable } = step;
+    const { inputs, results, kept, fixed, once, calls, observable } = step;
+    const all = [...once, ...calls];
     // The reference keeps one double for each element, whatever its type.
     this.#sizeOf = device.kind === "reference" ? () => 4 : bytesPerElement;
     this.plan = planMemory(calls, new Set([...observable, ...fixed]), this.#sizeOf);
     this.#slots = this.plan.slots.map((count) => device.allocate(count, "f32", "captured step"));
     const constants = constantsOf(device, all, observable);
     const made = fixed.map(({ count, dtype, label }) => device.allocate(count, dtype, label));
-    this.#homes = new Map([
+    this.#homes = new Map<unknown, Storage>([
       ...kept,
       ...constants,
       ...fixed.map((value, i) => [value, made[i]] as const),
     ]);
     this.owned = [...this.#slots, ...constants.values(), ...made];
     const written = new Set(all.flatMap((call) => call.outputs.map((o) => o.buffer)));
-    this.renewed = [...constants].flatMap(([buffer, storage]) =>
-      written.has(buffer) ? [[storage, buffer] as const] : []
+    this.renewed = [...constants, ...kept].flatMap(([buffer, storage]) =>
+      buffer.data !== null && written.has(buffer) ? [[storage, buffer] as const] : []
     );
     const movingOf = (buffer: unknown) => {
       const operands: MovingOperand[] = [];

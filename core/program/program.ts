@@ -5,7 +5,6 @@ import type { Device, Storage } from "../backend/device.ts";
 import { debugLine } from "../backend/debug.ts";
 import { CaptureError } from "../errors.ts";
 import type { KernelCall, Operand } from "../../kernels/types.ts";
-import { hoist } from "./hoist.ts";
 import { optimize } from "./optimize.ts";
 import { Placement } from "./placement.ts";
 import type { Recording, ScalarCell, StepCall } from "./recording.ts";
@@ -41,6 +40,8 @@ export class Program {
   readonly #written: readonly Storage[];
   /** Inputs that a replay changes. */
   readonly #changed: readonly number[];
+  /** Memory that stays as long as the step may be replayed. */
+  readonly #held: readonly Storage[];
   #fresh = true;
 
   /**
@@ -58,9 +59,9 @@ export class Program {
     const kept = materialized(recording);
     const given = inputs.map(({ buffer }) => buffer);
     const observable = new Set<unknown>([...this.#results, ...kept.keys(), ...given]);
-    const all = optimize(recording.calls, observable, device.traits.maxBindings);
-    const { once, values: fixed, calls } = hoist(all, observable);
-    const step = { inputs, results: this.#results, kept, fixed, calls, all, observable };
+    const { maxBindings } = device.traits;
+    const { once, values: fixed, calls } = optimize(recording.calls, observable, maxBindings);
+    const step = { inputs, results: this.#results, kept, fixed, once, calls, observable };
     this.#placement = new Placement(device, step);
     const { plan, owned } = this.#placement;
     this.memory = { plannedBytes: plan.bytes, leastBytes: plan.least };
@@ -76,7 +77,8 @@ export class Program {
     const written = new Set(calls.flatMap((call) => call.outputs.map((o) => o.buffer)));
     this.#written = [...recording.externals.values()].filter((s) => written.has(s.buffer));
     this.#changed = given.flatMap((buffer, index) => written.has(buffer) ? [index] : []);
-    abandoned.register(this, [...owned, ...recording.externals.values()], this);
+    this.#held = [...owned, ...kept.values(), ...recording.externals.values()];
+    abandoned.register(this, this.#held, this);
   }
 
   /** Whether a replay would do what the step would do now. */
@@ -147,7 +149,7 @@ export class Program {
   /** Gives the memory of the step back. */
   dispose(): void {
     abandoned.unregister(this);
-    release([...this.#placement.owned, ...this.#recording.externals.values()]);
+    release(this.#held);
   }
 
   #planned({ kernel, inputs, outputs, cells }: StepCall): PlannedCall {
@@ -172,10 +174,12 @@ function release(storages: readonly Storage[]): void {
 const abandoned = new FinalizationRegistry(release);
 
 /** Gives memory to what lives on between replays; the virtual buffers that stood for it lead there. */
-function materialized({ kept, device }: Recording): Map<unknown, Storage> {
-  const homes = new Map<unknown, Storage>();
+function materialized({ kept, device }: Recording): Map<VirtualBuffer, Storage> {
+  const homes = new Map<VirtualBuffer, Storage>();
   for (const storage of kept) {
-    homes.set(storage.buffer, storage);
+    // Its tensor may be forgotten between two replays.
+    storage.handles++;
+    homes.set(storage.buffer as VirtualBuffer, storage);
     device.materialize(storage);
   }
   return homes;

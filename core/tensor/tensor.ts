@@ -260,9 +260,13 @@ export class Tensor implements Disposable {
    *
    * @returns Float32Array for f32 and f16 (Float64Array on the reference device), Int32Array, Uint32Array, or Uint8Array for bool
    */
-  async data(): Promise<HostArray> {
-    const { device } = this.storage;
+  data(): Promise<HostArray> {
     currentCapture()?.refuse(`read ${this}`);
+    return this.#data();
+  }
+
+  async #data(): Promise<HostArray> {
+    const { device } = this.storage;
     if (this.size === 0) return emptyArray(this.dtype);
     const { storage, offset, size } = this.#pinned();
     try {
@@ -277,7 +281,12 @@ export class Tensor implements Disposable {
    *
    * @throws {RangeError} if there is not exactly one element
    */
-  async item(): Promise<number> {
+  item(): Promise<number> {
+    currentCapture()?.refuse(`read ${this}`);
+    return this.#item();
+  }
+
+  async #item(): Promise<number> {
     if (this.size !== 1) {
       throw new RangeError(
         `Cannot take the item of a tensor of shape [${this.shape}]: expected one element, found ${this.size}`,
@@ -287,7 +296,12 @@ export class Tensor implements Disposable {
   }
 
   /** The elements as nested arrays; a number for a scalar. */
-  async array(): Promise<NestedArray> {
+  array(): Promise<NestedArray> {
+    currentCapture()?.refuse(`read ${this}`);
+    return this.#array();
+  }
+
+  async #array(): Promise<NestedArray> {
     const data = await this.data();
     let at = 0;
     const nest = (d: number): NestedArray =>

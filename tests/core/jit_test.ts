@@ -6,13 +6,18 @@ import {
   crossEntropy,
   jit,
   type Jitted,
+  Key,
   noGrad,
+  ones,
   type Optimizer,
   RMSprop,
   SGD,
   SupervisedStepOutput,
   type Tensor,
+  tensor,
 } from "../../core/mod.ts";
+import { addInto } from "../../core/tensor/in_place.ts";
+import { Dropout } from "../../nn/mod.ts";
 import { MeanLoss, MultiClassAccuracy } from "../../metrics/mod.ts";
 import { assertClose } from "../util.ts";
 import { devices, hardwareKernels } from "./devices.ts";
@@ -219,3 +224,35 @@ Deno.test("jit() gives the reference and the GPU the same losses", async () => {
   }
   for (const list of losses) assertClose(list, losses[0], 1e-4);
 });
+
+for (const device of devices) {
+  Deno.test(`jit() follows train() and eval() called inside of a step, with one capture (${device.kind})`, async () => {
+    const dropout = new Dropout(0.5, { key: new Key(3) });
+    const step = jit((x: Tensor) => {
+      const trained = dropout.train().forward(x);
+      return [trained, dropout.eval().forward(x)];
+    });
+    const x = ones([64], { device });
+    for (let i = 0; i < 3; i++) {
+      const [trained, evaluated] = step(x);
+      assertEquals(new Set(await trained.data()), new Set([0, 2]));
+      assertEquals(new Set(await evaluated.data()), new Set([1]));
+    }
+    assertEquals([step.stats().captures, dropout.position], [1, 3]);
+  });
+
+  Deno.test(`jit() starts a gradient that the host wrote anew at every replay (${device.kind})`, async () => {
+    const w = tensor([1, 1], { device, requiresGrad: true });
+    const step = jit((x: Tensor) => {
+      w.grad = tensor([3, 4], { device });
+      addInto(w.grad, x);
+      return w.grad.sum();
+    });
+    const sums: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      sums.push(await step(tensor([1, 1], { device })).item());
+      w.grad = null;
+    }
+    assertEquals(sums, [9, 9, 9]);
+  });
+}

@@ -5,6 +5,7 @@ import {
   type Device,
   jit,
   Key,
+  referenceDevice,
   SGD,
   type Tensor,
   tensor,
@@ -196,13 +197,14 @@ for (const device of devices) {
 }
 
 Deno.test("jit() forgets what was not used for longest, with one warning", async () => {
+  const device = referenceDevice();
   const warnings: string[] = [];
   const original = console.warn;
   console.warn = (...words: unknown[]) => warnings.push(words.join(" "));
   try {
     const step = jit((x: Tensor) => x.mul(2).cumsum(0), { maxPrograms: 2 });
-    const inputs = [1, 2, 3].map((n) => tensor(Array(n).fill(1), { device: reference }));
-    const before = reference.memory().liveBuffers;
+    const inputs = [1, 2, 3].map((n) => tensor(Array(n).fill(1), { device }));
+    const before = device.memory().liveBuffers;
     const order = [0, 1, 0, 2, 0, 1, 2];
     for (const n of order) {
       const result = step(inputs[n]);
@@ -214,7 +216,7 @@ Deno.test("jit() forgets what was not used for longest, with one warning", async
     assertEquals(warnings.length, 1);
     assertMatch(warnings[0], /more than 2 kinds of arguments/);
     step.reset();
-    assertEquals(reference.memory().liveBuffers, before);
+    assertEquals(device.memory().liveBuffers, before);
   } finally {
     console.warn = original;
   }
