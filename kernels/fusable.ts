@@ -24,7 +24,7 @@ export function withEpilogue(kernel: Kernel, epilogue: Epilogue): Kernel | null 
   switch (kernel.op) {
     case "matmul": {
       const params = kernel.params as MatmulParams;
-      return isWhole(params) ? matmulKernel({ ...params, epilogue }) : null;
+      return isWhole(params) && !params.rowSums ? matmulKernel({ ...params, epilogue }) : null;
     }
     case "conv2d": {
       const params = kernel.params as ConvForward;

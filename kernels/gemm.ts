@@ -13,7 +13,8 @@ import {
   type Site,
 } from "./epilogue.ts";
 import { input } from "./expr.ts";
-import { isShared, LANES, type SharedTile, slabWidth, type Tile } from "./tiles.ts";
+import { foldLanes, foldMemory } from "./gemm_folded.ts";
+import { isFolded, isShared, LANES, type SharedTile, slabWidth, type Tile } from "./tiles.ts";
 import type { DeviceTraits, Shape } from "./types.ts";
 import { type Binding, grid, shader } from "./wgsl.ts";
 
@@ -22,6 +23,9 @@ export interface Entry {
   /** Declares `row0` and `col0`, the first row and column of the thread, and `z`, the number of its product. */
   readonly head: string;
   readonly groups: [number, number, number];
+  /** Texts of the numbers of the workgroup along columns and rows. */
+  readonly across: string;
+  readonly down: string;
 }
 
 /** The entry point for so many products of rows by columns. */
@@ -36,7 +40,8 @@ export function tileEntry(
   const across = Math.ceil(columns / (tile.columns * lanesX));
   const down = Math.ceil(rows / (tile.rows * lanesY));
   const deep = Math.ceil(items / (lanes === "items" ? LANES : 1));
-  const threads = lanes === "both" ? `${lanesX}, ${lanesY}` : `${LANES}`;
+  const line = isFolded(tile) ? tile.shares * lanesX : LANES;
+  const threads = lanes === "both" ? `${lanesX}, ${lanesY}` : `${line}`;
   const lines = [
     `@compute @workgroup_size(${threads})
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid: vec3<u32>) {`,
@@ -57,14 +62,15 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_id) lid:
   }
   const own = (group: string, count: number, lane: string) =>
     count === 1 ? group : `(${group} * ${count}u + ${lane})`;
-  const y = lanes === "rows" ? "lid.x" : "lid.y";
+  const [x, y] = [isFolded(tile) ? "lane" : "lid.x", lanes === "rows" ? "lid.x" : "lid.y"];
+  if (isFolded(tile)) lines.push(foldLanes(tile));
   lines.push(
     `  let row0 = ${own(gy, lanesY, y)} * ${tile.rows}u;`,
-    `  let col0 = ${own(gx, lanesX, "lid.x")} * ${tile.columns}u;`,
+    `  let col0 = ${own(gx, lanesX, x)} * ${tile.columns}u;`,
     `  let z = ${own(gz, lanes === "items" ? LANES : 1, "lid.x")};`,
   );
   if (lanes === "items" && items % LANES !== 0) lines.push(`  if (z >= ${items}u) { return; }`);
-  return { head: lines.join("\n"), groups };
+  return { head: lines.join("\n"), groups, across: gx, down: gy };
 }
 
 /** Declares the sums `acc<row>_<group of 4 columns>`. */
@@ -110,6 +116,10 @@ export interface Result {
   readonly epilogue: Epilogue;
   /** Whether the input `bias` is added, one number a column. */
   readonly bias: boolean;
+  /** Whether the bias is one number for all columns. */
+  readonly oneBias?: boolean;
+  /** What is stored beside the sums. */
+  readonly beside?: readonly Binding[];
   /** Text of a further condition on a row of the thread, where not all rows belong to the result. */
   readonly inside?: (row: number) => string;
 }
@@ -127,13 +137,15 @@ export function plainResult(shape: Shape): Epilogue {
 
 /** Stores the sums that lie inside the product, through the formulas of the epilogue. */
 export function storeSums(tile: Tile, result: Result): string {
-  const { rows, site, epilogue, bias } = result;
+  const { rows, site, epilogue, bias, oneBias } = result;
   const { columns } = site;
   const groups = tile.columns / 4;
   const guarded = columns % (tile.columns * tile.lanesX) !== 0;
   const stores = new EpilogueStores(epilogue, site, groups, guarded);
   const lines = [stores.head()];
-  for (let g = 0; bias && g < groups; g++) lines.push(loadBias(g, columns));
+  for (let g = 0; bias && g < groups; g++) {
+    lines.push(oneBias ? `  let bias${g} = bias[0];` : loadBias(g, columns));
+  }
   for (let r = 0; r < tile.rows; r++) {
     const sums = Array.from(
       { length: groups },
@@ -155,6 +167,10 @@ function loadBias(g: number, columns: number): string {
   return `  let bias${g} = vec4(${each.join(", ")});`;
 }
 
+function workgroupMemory(tile: Tile): string {
+  return isShared(tile) ? slabs(tile) : isFolded(tile) ? foldMemory(tile) : "";
+}
+
 /** Workgroup memory for one slab of either side. */
 function slabs(tile: SharedTile): string {
   const size = (slab: "a" | "b") => slabWidth(tile, slab) * tile.depth;
@@ -166,16 +182,20 @@ var<workgroup> slabB: array<vec4<f32>, ${size("b")}>;`;
 export function gemmShader(
   tile: Tile,
   own: readonly Binding[],
-  { epilogue, site, bias }: Result,
+  { epilogue, site, bias, oneBias, beside = [] }: Result,
   body: string,
 ): string {
   const { columns } = site;
   const { inputs, outputs } = epilogueBindings(epilogue, columns);
-  const added: Binding = { name: "bias", dtype: "f32", width: columns % 4 === 0 ? 4 : 1 };
+  const added: Binding = {
+    name: "bias",
+    dtype: "f32",
+    width: columns % 4 === 0 && !oneBias ? 4 : 1,
+  };
   return shader(
     [...own, ...(bias ? [added] : []), ...inputs],
-    outputs,
+    [...outputs, ...beside],
     epilogue.scalars,
-    [isShared(tile) ? slabs(tile) : "", epilogueFunctions(epilogue), body].join("\n"),
+    [workgroupMemory(tile), epilogueFunctions(epilogue), body].join("\n"),
   );
 }

@@ -7,8 +7,9 @@ import type { DeviceTraits } from "./types.ts";
 /**
  * What the threads of a workgroup differ in. On software adapters a workgroup is one vector of lanes, each with a large tile
  * of its own along one axis, or in a product (or slice) of its own; hardware adapters get many threads in both directions.
+ * Where few sums are long, lanes share a tile and each takes steps of its own.
  */
-export type Lanes = "columns" | "rows" | "items" | "both";
+export type Lanes = "columns" | "rows" | "items" | "both" | "steps";
 
 /** Lanes of a workgroup on software adapters. */
 export const LANES = 8;
@@ -22,12 +23,17 @@ export interface Tile {
   readonly lanesY: number;
   /** Steps of the summed axis that a workgroup loads into its memory at a time; none where absent. */
   readonly depth?: number;
+  /** Threads that share a tile, each with steps of its own; their sums are folded at the end. One where absent. */
+  readonly shares?: number;
   /** Whether the rows of a thread are neighbours whose operands overlap. */
   readonly line?: boolean;
 }
 
 /** A tile whose operands go through workgroup memory. */
 export type SharedTile = Tile & { readonly depth: number };
+
+/** A tile whose sums are shared among threads. */
+export type FoldedTile = Tile & { readonly shares: number };
 
 /** So many products of rows by columns with sums of so many steps. */
 export interface Problem {
@@ -41,6 +47,10 @@ export interface Problem {
   readonly scalarColumns?: boolean;
   /** A second way to lay out the rows, if there is one. */
   readonly lines?: Lines;
+  /** Whether threads can share a tile, each with steps of its own. */
+  readonly foldable?: boolean;
+  /** Whether neighbours along the columns lie behind each other in memory. */
+  readonly denseColumns?: boolean;
 }
 
 /** Rows that share what they load. */
@@ -65,7 +75,7 @@ const COLUMNS = [4, 8, 12, 16, 20, 24, 28, 32];
 /**
  * Cycles of a software adapter, measured on llvmpipe: a product with its sum; a number loaded for all lanes or for each, as
  * a quarter of a vec4; a load, which takes as long for one number as for four, and a little longer where all lanes want the
- * same. What is stored and what a workgroup takes to start are rough.
+ * same. What is stored, or folded from all lanes, and what a workgroup takes to start are rough.
  */
 export const CYCLES = {
   product: 1.24,
@@ -73,6 +83,7 @@ export const CYCLES = {
   perLane: 10.2,
   load: 41,
   store: 20,
+  fold: 25,
   group: 1500,
 };
 /** Cycles that a sum of the tile must save to be worth the time that its code takes to compile. */
@@ -82,9 +93,21 @@ const CORES = 4;
 
 /** The tiles to choose from; all give the same bits. */
 export function tilesFor(p: Problem, traits: DeviceTraits): readonly Tile[] {
+  if (sharesSteps(p, traits)) return foldedTiles(p, traits);
   if (!traits.software) return hardwareTiles(p);
+  return softwareTiles(p).map(({ tile }) => tile);
+}
+
+/** A tile with the cycles that it is expected to take. */
+interface Rated {
+  readonly tile: Tile;
+  readonly cost: number;
+}
+
+/** Tiles of software adapters whose lanes sum alone. */
+function softwareTiles(p: Problem): readonly Rated[] {
   const most = MOST_SUMS / formulaWeight(p.epilogue);
-  const best: { tile: Tile; cost: number }[] = [];
+  const best: Rated[] = [];
   for (const lanes of ["columns", "rows", "items"] as const) {
     if (lanes === "items" && p.items === 1) continue;
     const plain = ROWS.flatMap((rows) =>
@@ -104,14 +127,71 @@ export function tilesFor(p: Problem, traits: DeviceTraits): readonly Tile[] {
       if (tile !== null) best.push({ tile, cost: least });
     }
   }
-  best.sort((a, b) => a.cost - b.cost);
-  return best.filter(({ cost }, n) => n < MOST_TILES && cost < 1.4 * best[0].cost)
-    .map(({ tile }) => tile);
+  return mostLikely(best);
+}
+
+/** The few tiles that are worth a measurement, the likely best first. */
+function mostLikely(tiles: Rated[]): readonly Rated[] {
+  tiles.sort((a, b) => a.cost - b.cost);
+  return tiles.filter(({ cost }, n) => n < MOST_TILES && cost < 1.4 * tiles[0].cost);
+}
+
+/** Steps from which on a sum can be shared, and sums below which a hardware adapter has threads to spare. */
+const SHARED_STEPS = 128;
+const FEW_SUMS = 2 ** 14;
+/** Threads of a workgroup on hardware along the steps, and along the columns where these are dense. */
+const FOLD_SHARES = 32;
+const FOLD_COLUMNS = 8;
+/** As COMPILE, for sums that lanes share: small products belong to small steps, which run often. */
+const FOLD_COMPILE = 900;
+
+/**
+ * Whether threads share each tile. This changes the order of summation, so that it follows from the sizes alone, whatever is
+ * stored of the sums and however the operands lie.
+ */
+export function sharesSteps(p: Problem, traits: DeviceTraits): boolean {
+  if (!p.foldable || p.steps < SHARED_STEPS) return false;
+  const { rows, columns, steps, items } = p;
+  if (!traits.software) return rows * columns * items <= FEW_SUMS;
+  const plain: Problem = { rows, columns, steps, items };
+  return ratedFolds(plain)[0].cost < softwareTiles(plain)[0].cost;
+}
+
+function foldedTiles(p: Problem, traits: DeviceTraits): readonly Tile[] {
+  if (traits.software) return ratedFolds(p).map(({ tile }) => tile);
+  // Neighbours run along the axis that is dense in memory.
+  const lanesX = p.denseColumns ? FOLD_COLUMNS : 1;
+  return (p.rows === 1 ? [1] : p.rows === 2 ? [2] : [4, 2])
+    .map((rows) => ({ rows, columns: 4, lanes: "steps", lanesX, lanesY: 1, shares: FOLD_SHARES }));
+}
+
+/** Tiles that the lanes of a software adapter share, the likely best first. */
+function ratedFolds(p: Problem): readonly Rated[] {
+  const most = MOST_SUMS / formulaWeight(p.epilogue);
+  const tiles = COLUMNS.flatMap((columns) =>
+    ROWS.map((rows): Tile => (
+      { rows, columns, lanes: "steps", lanesX: 1, lanesY: 1, shares: LANES }
+    ))
+  );
+  const rated = tiles.filter(({ rows, columns }) => rows * columns <= most)
+    .map((tile) => ({ tile, cost: foldCost(p, tile) }));
+  return mostLikely(rated);
+}
+
+function foldCost(p: Problem, { rows, columns }: Tile): number {
+  const groups = Math.ceil(p.columns / columns) * Math.ceil(p.rows / rows) * p.items;
+  const sums = rows * columns;
+  const loads = rows * (p.scalarRows ? 4 : 1) + columns * (p.scalarColumns ? 4 : 1);
+  const step = sums * CYCLES.product + loads * CYCLES.perLane;
+  const group = Math.ceil(p.steps / LANES) * step + sums * CYCLES.fold + 2 * CYCLES.group;
+  return Math.ceil(groups / CORES) * CORES * group + sums * FOLD_COMPILE;
 }
 
 const BOTH = { lanes: "both" } as const;
 /** Threads sum from registers alone, each with its own loads. */
 const ALONE: Tile = { ...BOTH, rows: 4, columns: 4, lanesX: 16, lanesY: 8 };
+/** As ALONE, for a single row. */
+const ROW: Tile = { ...BOTH, rows: 1, columns: 4, lanesX: 64, lanesY: 1 };
 const SLABS: readonly Tile[] = [
   { ...BOTH, rows: 8, columns: 8, lanesX: 8, lanesY: 16, depth: 16 },
   { ...BOTH, rows: 8, columns: 4, lanesX: 16, lanesY: 8, depth: 16 },
@@ -122,6 +202,7 @@ const ENOUGH = 96;
 
 /** The largest slab that still gives enough workgroups and is half filled, then the other tiles that fit. */
 function hardwareTiles(p: Problem): readonly Tile[] {
+  if (p.rows === 1) return [ROW];
   const most = 64 / formulaWeight(p.epilogue);
   const fitting = SLABS.filter((t) =>
     t.rows * t.columns <= most && 2 * p.rows >= t.rows * t.lanesY &&
@@ -166,6 +247,7 @@ export function tileNames(p: Problem, traits: DeviceTraits): readonly string[] {
 }
 
 function nameOf(t: Tile): string {
+  if (isFolded(t)) return `${t.rows}x${t.columns} by ${t.shares}`;
   if (t.lanes !== "both") return `${t.rows}x${t.columns} ${t.lanes}${t.line ? " of lines" : ""}`;
   const size = `${t.rows * t.lanesY}x${t.columns * t.lanesX}`;
   return t.depth === undefined ? `${size} registers` : `${size} shared`;
@@ -183,6 +265,11 @@ export function tileOf(p: Problem, traits: DeviceTraits, name?: string): Tile {
 /** Whether the operands of a tile go through workgroup memory. */
 export function isShared(tile: Tile): tile is SharedTile {
   return tile.depth !== undefined;
+}
+
+/** Whether the sums of a tile are shared among threads. */
+export function isFolded(tile: Tile): tile is FoldedTile {
+  return tile.shares !== undefined;
 }
 
 /** The rows of the left side, or the columns of the right side, that a workgroup holds. */

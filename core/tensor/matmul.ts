@@ -2,8 +2,8 @@
 
 import { apply, input } from "../../kernels/expr.ts";
 import { LOOP_LIMIT } from "../../kernels/loop_limit.ts";
-import { matmulKernel, type MatrixOperand } from "../../kernels/matmul.ts";
-import { type Shape, sizeOf } from "../../kernels/types.ts";
+import { matmulKernel, type MatrixOperand, sharesSums } from "../../kernels/matmul.ts";
+import { type DeviceTraits, type Shape, sizeOf } from "../../kernels/types.ts";
 import { DTypeError, ShapeError, showShape } from "../errors.ts";
 import { fullOn } from "./fill.ts";
 import {
@@ -18,7 +18,7 @@ import {
 } from "./launch.ts";
 import { sumOf } from "./map.ts";
 import { broadcastShapes, broadcastStrides } from "./shape.ts";
-import { record } from "./tape.ts";
+import { isGradEnabled, record } from "./tape.ts";
 import { empty, type Tensor } from "./tensor.ts";
 
 /** Terms of a sum at most, and terms that make a slice at least, where K is cut. */
@@ -27,13 +27,19 @@ const SLICES = [256, 1024] as const;
 /** Tiles of 64 × 64 below which a device has threads to spare. */
 const FEW_TILES = 32;
 
-/** Slices of K: none for short sums; enough to keep sums short, and more where there are few tiles to compute. */
-function slicesOf(m: number, n: number, k: number, items: number): number {
+/** Terms of a sum at most where threads share it. */
+const LONGEST_SHARED = 2 * LONGEST;
+
+/** Slices of K: none for short sums or shared ones; enough to keep sums short, and more where there are few tiles. */
+function slicesOf(m: number, n: number, k: number, items: number, traits: DeviceTraits): number {
   const [least, most] = SLICES;
   const tiles = Math.ceil(m / 64) * Math.ceil(n / 64) * items;
   const short = k > LONGEST ? Math.ceil(k / most) : 1;
-  if (k < most || tiles >= FEW_TILES) return short;
-  return Math.max(short, Math.min(Math.ceil(k / least), Math.ceil(2 * FEW_TILES / tiles)));
+  if (k < most || (tiles >= FEW_TILES && short === 1)) return 1;
+  if (k <= LONGEST_SHARED && sharesSums(m, n, k, items, traits)) return 1;
+  return tiles >= FEW_TILES
+    ? short
+    : Math.max(short, Math.min(Math.ceil(k / least), Math.ceil(2 * FEW_TILES / tiles)));
 }
 
 function check(op: string, a: Tensor, b: Tensor): void {
@@ -151,17 +157,49 @@ function product(a: Tensor, b: Tensor, bias: Tensor | null): Tensor {
   const out = launchProduct(a, b, bias, batch, m, n, k);
   const inputs = bias ? [a, b, bias] : [a, b];
   const saved = [...(b.requiresGrad ? [a] : []), ...(a.requiresGrad ? [b] : [])];
-  return record("matmul", out, inputs, (g) => [
-    a.requiresGrad ? sumTo(matmul(g, b.transpose(-2, -1)), a.shape) : null,
-    b.requiresGrad ? weightGradient(a, g, b) : null,
-    bias?.requiresGrad ? sumTo(g, bias.shape) : null,
-  ], saved);
+  return record("matmul", out, inputs, (g) => {
+    const before = a.requiresGrad ? sumTo(matmul(g, b.transpose(-2, -1)), a.shape) : null;
+    const both = b.requiresGrad && bias?.requiresGrad ? weightAndBias(a, g, b) : null;
+    if (both !== null) return [before, ...both];
+    const weight = b.requiresGrad ? weightGradient(a, g, b) : null;
+    return [before, weight, bias?.requiresGrad ? sumTo(g, bias.shape) : null];
+  }, saved);
+}
+
+/** Rows of a batch up to which a hardware adapter sums them beside a product. */
+const FEW_ROWS = 256;
+
+/**
+ * The gradients of a transposed weight and of its bias from one kernel, as both sum the same numbers; null where they need
+ * to be differentiated again, or where sums are long enough for kernels of their own.
+ */
+function weightAndBias(a: Tensor, g: Tensor, b: Tensor): [Tensor, Tensor] | null {
+  const [k, n] = a.shape;
+  const m = g.shape[1];
+  const { traits } = a.device;
+  const fits = a.ndim === 2 && g.ndim === 2 && isTransposed(b) && n > 1 && m * k > 0 &&
+    k <= (traits.software ? LONGEST : FEW_ROWS) && slicesOf(m, n, k, 1, traits) === 1;
+  if (!fits || isGradEnabled()) return null;
+  const [left, right] = [g.t(), a];
+  const operands = { a: matrixOperand(left, []), b: matrixOperand(right, []) };
+  const kernel = matmulKernel(
+    { m, n, k, batch: [], ...operands, bias: false, splits: 1, rowSums: true },
+  );
+  const weight = empty(a.device, [m, n], "f32", "matmul");
+  const bias = empty(a.device, [m], "f32", "matmul");
+  const outputs = [weight, bias].map(denseOperand);
+  a.device.record({ kernel, inputs: [left, right].map(operandOf), outputs, scalars: [] });
+  return [weight.t(), bias];
+}
+
+/** Whether a matrix lies in memory as the transposed one. */
+function isTransposed(b: Tensor): boolean {
+  return b.ndim === 2 && b.strides[0] === 1 && b.strides[1] !== 1;
 }
 
 /** `aᵀ g` in the memory order of `b`, so that the gradient of a transposed weight needs no copy. */
 function weightGradient(a: Tensor, g: Tensor, b: Tensor): Tensor {
-  const transposed = b.ndim === 2 && b.strides[0] === 1 && b.strides[1] !== 1;
-  const gradient = transposed
+  const gradient = isTransposed(b)
     ? matmul(g.transpose(-2, -1), a).transpose(-2, -1)
     : matmul(a.transpose(-2, -1), g);
   return sumTo(gradient, b.shape);
@@ -191,7 +229,7 @@ function launchProduct(
     const zero = fullOn(device, shape, "f32", 0);
     return bias ? withBias(zero, bias) : zero;
   }
-  const splits = slicesOf(m, n, k, sizeOf(batch));
+  const splits = slicesOf(m, n, k, sizeOf(batch), device.traits);
   if (splits === 1) return launchSlices(a, b, bias, batch, m, n, k, 1);
   const slices = launchSlices(a, b, null, batch, m, n, k, splits);
   const spec = {

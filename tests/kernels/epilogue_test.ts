@@ -26,7 +26,7 @@ function matrix(rowStride: number, columnStride: number, batchStrides: number[])
 }
 
 function matmulOf(m: number, k: number, n: number, options: Partial<MatmulParams> = {}): Product {
-  const { batch = [], bias = false, splits = 1 } = options;
+  const { batch = [], bias = false, splits = 1, rowSums } = options;
   const lead = batch.map((_, d) => sizeOf(batch.slice(d + 1)));
   const params = {
     m,
@@ -35,6 +35,7 @@ function matmulOf(m: number, k: number, n: number, options: Partial<MatmulParams
     batch,
     bias,
     splits,
+    rowSums,
     a: matrix(k, 1, lead.map((s) => s * m * k)),
     b: matrix(n, 1, lead.map((s) => s * k * n)),
   };
@@ -82,6 +83,11 @@ const products: Product[] = [
   matmulOf(16, 8, 64),
   matmulOf(17, 7, 70, { batch: [2, 3] }),
   matmulOf(4, 5, 8, { batch: [3, 2], bias: true }),
+  matmulOf(5, 130, 9, { bias: true }),
+  matmulOf(12, 264, 20, { batch: [2] }),
+  matmulOf(20, 9, 1, { bias: true }),
+  matmulOf(6, 5, 1, { batch: [2, 3] }),
+  matmulOf(40, 140, 1, { bias: true }),
   convOf(conv(2, 6, 4, 8, 3), true),
   convOf(conv(3, 5, 1, 5, 2), false),
   convOf(conv(2, 6, 1, 12, 5), true),
@@ -351,6 +357,8 @@ Deno.test("withEpilogue() is null where sums are slices, have an epilogue, or ar
   const plain = one(x, dense([4, 4]));
   const sliced = matmulOf(4, 8, 4, { splits: 2 }).kernel;
   assertEquals(withEpilogue(sliced, plain), null);
+  const summed = matmulOf(4, 8, 4, { rowSums: true }).kernel;
+  assertEquals(withEpilogue(summed, plain), null);
   assertEquals(
     withEpilogue(convWeightKernel(conv(2, 4, 1, 1, 2), 2), one(x, dense([2, 2, 1, 1]))),
     null,
