@@ -102,7 +102,8 @@ export class Adam extends Optimizer<AdamOptions> {
     params: Iterable<Tensor> | Iterable<GroupOptions<AdamOptions>>,
     options: Partial<AdamOptions> & StepControls = {},
   ) {
-    super(adam, params, ...splitOptions("Adam", defaults, options));
+    const [own, controls] = splitOptions("Adam", defaults, options);
+    super(adam, params, own, controls);
   }
 }
 
@@ -157,6 +158,7 @@ export class AdamW extends Optimizer<AdamOptions> {
     params: Iterable<Tensor> | Iterable<GroupOptions<AdamOptions>>,
     options: Partial<AdamOptions> & StepControls = {},
   ) {
-    super(adamW, params, ...splitOptions("AdamW", { ...defaults, weightDecay: 0.01 }, options));
+    const [own, controls] = splitOptions("AdamW", { ...defaults, weightDecay: 0.01 }, options);
+    super(adamW, params, own, controls);
   }
 }

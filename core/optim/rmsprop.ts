@@ -107,6 +107,7 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
     params: Iterable<Tensor> | Iterable<GroupOptions<RMSpropOptions>>,
     options: Partial<RMSpropOptions> & StepControls = {},
   ) {
-    super(rule, params, ...splitOptions("RMSprop", defaults, options));
+    const [own, controls] = splitOptions("RMSprop", defaults, options);
+    super(rule, params, own, controls);
   }
 }

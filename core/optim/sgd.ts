@@ -100,6 +100,7 @@ export class SGD extends Optimizer<SGDOptions> {
     params: Iterable<Tensor> | Iterable<GroupOptions<SGDOptions>>,
     options: Partial<SGDOptions> & StepControls = {},
   ) {
-    super(rule, params, ...splitOptions("SGD", defaults, options));
+    const [own, controls] = splitOptions("SGD", defaults, options);
+    super(rule, params, own, controls);
   }
 }
