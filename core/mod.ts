@@ -149,4 +149,4 @@ export { tril, triu } from "./tensor/triangle.ts";
 export * from "./optim/mod.ts";
 export * from "./engine/mod.ts";
 export { jit, type JitOptions, type JitStats, type Jitted } from "./tensor/jit.ts";
-export { MAP_TENSORS } from "./tensor/structure.ts";
+export { MAP_TENSORS } from "./leaves.ts";

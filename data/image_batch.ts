@@ -1,7 +1,7 @@
 /** Batches of images whose tensors the device makes when they are asked for. */
 
 import { gatherImages, type Tensor } from "../core/mod.ts";
-import { MAP_TENSORS } from "../core/tensor/structure.ts";
+import { MAP_TENSORS } from "../core/leaves.ts";
 import type { ClassificationBatch } from "./batch.ts";
 
 /** What the batches of a loader have in common. */

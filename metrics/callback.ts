@@ -43,6 +43,8 @@ export class MetricsCallback implements Callback {
   /** First, so that every other handler finds the values. */
   readonly phase: Phase = "metrics";
   #metrics: readonly Metric[];
+  /** Those whose updates cannot be captured. */
+  #others: readonly Metric[];
   #captured: Jitted<[StepOutput], void>;
 
   /**
@@ -63,8 +65,10 @@ export class MetricsCallback implements Callback {
       seen.add(key);
     }
     this.#metrics = [...metrics];
+    this.#others = metrics.filter((metric) => !metric.capturable);
+    const capturable = metrics.filter((metric) => metric.capturable);
     this.#captured = jit((output: StepOutput) => {
-      for (const metric of metrics) if (metric.capturable) metric.update(output);
+      for (const metric of capturable) metric.update(output);
     });
   }
 
@@ -85,11 +89,10 @@ export class MetricsCallback implements Callback {
 
   /** Updates the metrics. */
   onStepEnd({ output }: StepEndEvent): void {
-    const capturable = this.#metrics.some((metric) => metric.capturable);
-    if (capturable && output.tensors().length > 0) this.#captured(output);
-    for (const metric of this.#metrics) {
-      if (!metric.capturable || output.tensors().length === 0) metric.update(output);
-    }
+    // Without a tensor there is no device work to capture.
+    const captures = this.#others.length < this.#metrics.length && output.tensors().length > 0;
+    if (captures) this.#captured(output);
+    for (const metric of captures ? this.#others : this.#metrics) metric.update(output);
   }
 
   /** Reads the metrics and writes their values. */

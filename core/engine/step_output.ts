@@ -1,9 +1,8 @@
 /** What a step function returns, in the form in which callbacks and metrics read it. */
 
+import { isPlainObject, MAP_TENSORS, mapLeaves } from "../leaves.ts";
 import { describeValue, isTensorLike, type TensorLike } from "./tensor_like.ts";
 
-/** What captured steps ask classes for; the name of the symbol is the seam between the loop and tensors. */
-const MAP_TENSORS: unique symbol = Symbol.for("legoml.mapTensors") as never;
 interface Content {
   readonly values: Record<string, unknown>;
   readonly count: number | undefined;
@@ -79,7 +78,7 @@ export abstract class StepOutput {
   /** Every tensor among the values, also inside arrays and plain objects; each one once. */
   tensors(): TensorLike[] {
     const found = new Set<TensorLike>();
-    mapTensors(this.content.values, (tensor) => {
+    mapLeaves(this.content.values, isTensorLike, (tensor) => {
       found.add(tensor);
       return tensor;
     });
@@ -89,7 +88,10 @@ export abstract class StepOutput {
   /** Replaces every tensor; the engine detaches the tensors of an output this way. */
   replaceTensors(replace: (tensor: TensorLike) => TensorLike): void {
     const { values, ...rest } = this.content;
-    this.content = { ...rest, values: mapTensors(values, replace) as Content["values"] };
+    this.content = {
+      ...rest,
+      values: mapLeaves(values, isTensorLike, replace) as Content["values"],
+    };
   }
 
   /** Sets the size to use where nothing in the output tells it; the engine gives the batch's. */
@@ -293,19 +295,6 @@ function plainObject(value: unknown): Record<string, unknown> {
       describeValue(value)
     }${hint}`,
   );
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
-}
-
-function mapTensors(value: unknown, map: (tensor: TensorLike) => TensorLike): unknown {
-  if (isTensorLike(value)) return map(value);
-  if (Array.isArray(value)) return value.map((item) => mapTensors(item, map));
-  if (!isPlainObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, mapTensors(v, map)]));
 }
 
 function checkLoss(loss: unknown, what: string): void {

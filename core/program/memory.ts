@@ -13,7 +13,6 @@ export interface Place {
 
 /** Where the values of a step lie. */
 export interface MemoryPlan {
-  readonly calls: readonly StepCall[];
   /** Size of each buffer, in words of 4 bytes. */
   readonly slots: readonly number[];
   /** Where each value lies. */
@@ -177,7 +176,6 @@ export function planMemory(
     attempt(by((life) => life.bytes * 2 ** (6 * noise.get(life)!)));
   }
   return {
-    calls,
     slots: best.sizes.map((bytes) => bytes / 4),
     placeOf: best.placeOf,
     bytes: best.bytes,

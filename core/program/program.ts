@@ -96,7 +96,7 @@ export class Program {
       const own = this.#recording.externals.has(storage.buffer);
       if (own && (this.#written.includes(storage) || this.#changed.includes(i))) {
         throw new CaptureError(
-          `Cannot run a captured step whose argument tensor ${i} is memory that it also uses by itself, and changes: pass a clone()`,
+          `Cannot run a captured step whose argument tensor ${i} is memory that it also uses by itself, and changes: pass a copy`,
         );
       }
     });

@@ -3,15 +3,7 @@
 import { VirtualBuffer } from "../backend/capture.ts";
 import type { Operand } from "../../kernels/types.ts";
 import type { StepCall } from "./recording.ts";
-
-/** How many calls write each buffer. */
-export function writers(calls: readonly StepCall[]): Map<unknown, number> {
-  const counts = new Map<unknown, number>();
-  for (const { outputs } of calls) {
-    for (const { buffer } of outputs) counts.set(buffer, (counts.get(buffer) ?? 0) + 1);
-  }
-  return counts;
-}
+import { Step } from "./step.ts";
 
 /** The calls that lead to observable memory. */
 export function removeDead(
@@ -34,7 +26,7 @@ export function mergeEqual(
   calls: readonly StepCall[],
   observable: ReadonlySet<unknown>,
 ): StepCall[] {
-  const counts = writers(calls);
+  const step = new Step(calls, observable);
   const ids = new Map<unknown, number>();
   const versions = new Map<unknown, number>();
   const same = new Map<unknown, unknown>();
@@ -44,8 +36,7 @@ export function mergeEqual(
     return ids.get(thing)!;
   };
   const own = ({ buffer }: Operand<unknown>) =>
-    buffer instanceof VirtualBuffer && buffer.data === null && counts.get(buffer) === 1 &&
-    !observable.has(buffer);
+    step.makerOf(buffer) >= 0 && !step.isObservable(buffer);
   const rename = (o: Operand<unknown>) =>
     same.has(o.buffer) ? { ...o, buffer: same.get(o.buffer) } : o;
   return calls.flatMap((call) => {

@@ -2,7 +2,8 @@
 
 import type { Storage } from "../backend/device.ts";
 import { CaptureError } from "../errors.ts";
-import { isMappable, isPlain, tensorsIn } from "./structure.ts";
+import { isPlainObject } from "../leaves.ts";
+import { isMappable, tensorsIn } from "./structure.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Memory that comes with the arguments. */
@@ -62,7 +63,7 @@ export function signature(args: readonly unknown[], recording: boolean): Signatu
       const { size } = value as { size?: unknown };
       return `#${identity(value.constructor)}${typeof size === "number" ? size : ""}{${inside}}`;
     }
-    if (isPlain(value)) {
+    if (isPlainObject(value)) {
       return `{${Object.entries(value).map(([k, v]) => `${JSON.stringify(k)}:${describe(v)}`)}}`;
     }
     if (typeof value === "string") return JSON.stringify(value);

@@ -14,7 +14,7 @@ import {
   randomSplit,
   ResidentDataset,
 } from "../../data/mod.ts";
-import { MAP_TENSORS } from "../../core/tensor/structure.ts";
+import { MAP_TENSORS } from "../../core/leaves.ts";
 import { devices, ownDevice } from "../core/devices.ts";
 import { gpu, randomValues, reference } from "../util.ts";
 import { mnistFolder } from "./permissions.ts";
