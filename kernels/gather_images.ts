@@ -7,7 +7,7 @@
  */
 
 import { operandKey, type StridedOperand } from "./map.ts";
-import { threefryBlock, threefryFunction } from "./threefry.ts";
+import { threefry2x32, threefryFunction } from "./threefry.ts";
 import { type DeviceTraits, intern, type Kernel, type WgslProgram } from "./types.ts";
 import { address, type Binding, grid, perThread, shader, u32 } from "./wgsl.ts";
 
@@ -190,7 +190,7 @@ const still: Move = { dy: 0, dx: 0, flip: false };
 
 /** Where the image of a sample goes in an epoch. */
 function moveOf([k0, k1, threshold, padding]: number[], sample: number, epoch: number): Move {
-  const [a, b] = threefryBlock(k0, k1, sample, epoch);
+  const [a, b] = threefry2x32(k0, k1, sample, epoch);
   const low = 2 ** FLIP_BITS;
   const shift = (word: number) =>
     Math.floor(Math.floor(word / low) * (2 * padding + 1) / 2 ** SHIFT_BITS) - padding;

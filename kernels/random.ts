@@ -5,7 +5,7 @@
  */
 
 import { normalQuantile } from "./normal_distribution.ts";
-import { threefryBlock, threefryFunction } from "./threefry.ts";
+import { threefry2x32, threefryFunction } from "./threefry.ts";
 import { type DeviceTraits, type DType, intern, type Kernel, type ScalarType } from "./types.ts";
 import type { WgslProgram } from "./types.ts";
 import { grid, perThread, shader } from "./wgsl.ts";
@@ -134,7 +134,7 @@ export function randomKernel(params: RandomParams): Kernel {
     wgsl: (traits) => randomProgram(params, rule, traits),
     reference: (_, [out], [k0, k1, ...scalars]) => {
       for (let i = 0; i < count; i++) {
-        const [a, b] = threefryBlock(k0, k1, i, 0);
+        const [a, b] = threefry2x32(k0, k1, i, 0);
         out[i] = rule.ref(a, b, scalars);
       }
     },

@@ -1,4 +1,4 @@
-/** Threefry-2x32-20 for kernels that draw random numbers: as WGSL and on the host. */
+/** Threefry-2x32-20 for all who draw random numbers: as WGSL and on the host. */
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
 
@@ -24,8 +24,24 @@ export function threefryFunction(): string {
   return lines.join("\n");
 }
 
-/** The same block for references: two unsigned words from a key and a counter. */
-export function threefryBlock(k0: number, k1: number, c0: number, c1: number): [number, number] {
+/**
+ * One block of Threefry-2x32-20.
+ *
+ * @param k0 first word of the key
+ * @param k1 second word of the key
+ * @param c0 first word of the counter
+ * @param c1 second word of the counter
+ * @returns two unsigned words
+ *
+ * @example
+ * ```ts
+ * import { threefry2x32 } from "@legoml/legoml/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(threefry2x32(0, 0, 0, 0), [0x6b200159, 0x99ba4efe]);
+ * ```
+ */
+export function threefry2x32(k0: number, k1: number, c0: number, c1: number): [number, number] {
   const keys = [k0 | 0, k1 | 0, (k0 ^ k1 ^ 0x1bd11bda) | 0];
   let x = (c0 + keys[0]) | 0;
   let y = (c1 + keys[1]) | 0;

@@ -4,46 +4,11 @@
  * 3", 2011).
  */
 
+import { threefry2x32 } from "../../kernels/threefry.ts";
 import { effect } from "../backend/capture.ts";
 import { debugLine } from "../backend/debug.ts";
 
-const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24] as const;
-
-function rotate(x: number, by: number): number {
-  return (x << by) | (x >>> (32 - by));
-}
-
-/**
- * One block of Threefry-2x32-20.
- *
- * @param k0 first word of the key
- * @param k1 second word of the key
- * @param c0 first word of the counter
- * @param c1 second word of the counter
- * @returns two unsigned words
- *
- * @example
- * ```ts
- * import { threefry2x32 } from "@legoml/legoml/core";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(threefry2x32(0, 0, 0, 0), [0x6b200159, 0x99ba4efe]);
- * ```
- */
-export function threefry2x32(k0: number, k1: number, c0: number, c1: number): [number, number] {
-  const keys = [k0 | 0, k1 | 0, (k0 ^ k1 ^ 0x1bd11bda) | 0];
-  let x0 = (c0 + keys[0]) | 0;
-  let x1 = (c1 + keys[1]) | 0;
-  for (let block = 0; block < 5; block++) {
-    for (let r = 0; r < 4; r++) {
-      x0 = (x0 + x1) | 0;
-      x1 = rotate(x1, ROTATIONS[(block % 2) * 4 + r]) ^ x0;
-    }
-    x0 = (x0 + keys[(block + 1) % 3]) | 0;
-    x1 = (x1 + keys[(block + 2) % 3] + block + 1) | 0;
-  }
-  return [x0 >>> 0, x1 >>> 0];
-}
+export { threefry2x32 };
 
 /** The name of a stream of random numbers. Equal keys give equal numbers; folded keys are independent. */
 export class Key {
