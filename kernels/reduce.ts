@@ -104,7 +104,7 @@ export function reduceKernel(params: ReduceParams): Kernel {
 }
 
 /** The axis that slices cut: the longest one, the outermost of equals. */
-function splitAxis(reduced: Shape): number {
+export function splitAxis(reduced: Shape): number {
   return reduced.indexOf(Math.max(...reduced));
 }
 

@@ -26,6 +26,11 @@ export interface DeviceTraits {
   readonly f16: boolean;
   /** Buffers that one kernel may bind. @default {8, which every device has} */
   readonly maxBindings?: number;
+  /**
+   * True where kernels are WebAssembly on a few CPU threads, whose sums need no slices to be shared out or to stay short.
+   * @default {false}
+   */
+  readonly wasm?: boolean;
 }
 
 /** WGSL text with its entry point `main`, and how many workgroups to start. */

@@ -55,21 +55,35 @@ const unary = (...bytes: number[]): Unary => (a) => [a, bytes];
 const binary = (...bytes: number[]): Binary => (a, b) => [a, b, bytes];
 /** Alignments are hints; that of the element is the one which always holds. */
 const load = (bytes: readonly number[], align: number): Load => (address, offset = 0) => [
-  address,
+  behind(address, offset),
   bytes,
   align,
-  unsigned(offset),
+  distance(offset),
 ];
 const store = (bytes: readonly number[], align: number): Store => (address, value, offset = 0) => [
-  address,
+  behind(address, offset),
   value,
   bytes,
   align,
-  unsigned(offset),
+  distance(offset),
 ];
+/** Distances that an instruction cannot hold, since they are below 0, go into the address. */
+const behind = (address: Code, offset: number): Code =>
+  offset < 0 ? [address, 0x41, signed(offset), 0x6a] : address;
+const distance = (offset: number): number[] => unsigned(Math.max(0, offset));
 const simd = (code: number): number[] => [0xfd, ...unsigned(code)];
 const simd1 = (code: number): Unary => unary(...simd(code));
 const simd2 = (code: number): Binary => binary(...simd(code));
+/** Loads into a lane, or stores one. */
+const laneAccess =
+  (code: number) => (address: Code, vector: Code, lane: number, offset = 0): Code => [
+    behind(address, offset),
+    vector,
+    simd(code),
+    2,
+    distance(offset),
+    lane,
+  ];
 /** Instructions with the number of a lane behind the opcode. */
 const extract = (code: number) => (a: Code, lane: number): Code => [a, simd(code), lane];
 const replace = (code: number) => (a: Code, lane: number, value: Code): Code => [
@@ -166,30 +180,9 @@ export const v128 = {
   load32_zero: load(simd(92), 2),
   load64_zero: load(simd(93), 2),
   store: store(simd(11), 2),
-  load32_lane: (address: Code, vector: Code, lane: number, offset = 0): Code => [
-    address,
-    vector,
-    simd(86),
-    2,
-    unsigned(offset),
-    lane,
-  ],
-  store32_lane: (address: Code, vector: Code, lane: number, offset = 0): Code => [
-    address,
-    vector,
-    simd(90),
-    2,
-    unsigned(offset),
-    lane,
-  ],
-  store64_lane: (address: Code, vector: Code, lane: number, offset = 0): Code => [
-    address,
-    vector,
-    simd(91),
-    2,
-    unsigned(offset),
-    lane,
-  ],
+  load32_lane: laneAccess(86),
+  store32_lane: laneAccess(90),
+  store64_lane: laneAccess(91),
   /** Picks four of the eight 32-bit lanes of two vectors. */
   shuffle32: (a: Code, b: Code, lanes: readonly [number, number, number, number]): Code => [
     a,
@@ -237,8 +230,16 @@ export const i32x4 = {
   min_u: simd2(183),
   max_s: simd2(184),
   max_u: simd2(185),
+  /** The lower four of eight 16-bit numbers, without a sign. */
+  extend_low_i16x8_u: simd1(169),
   trunc_sat_f32x4_s: simd1(248),
   trunc_sat_f32x4_u: simd1(249),
+} as const;
+
+/** Eight integers of 16 bits. */
+export const i16x8 = {
+  /** Two times four signed 32-bit numbers, held to the range of 16 bits without a sign. */
+  narrow_i32x4_u: simd2(134),
 } as const;
 
 /** Four floats of 32 bits. */
@@ -354,6 +355,11 @@ export const ret: Code = 0x0f;
 /** Calls the function of this number. */
 export function call(index: number, ...args: readonly Code[]): Code {
   return [args, 0x10, unsigned(index)];
+}
+
+/** Fills so many bytes from an address on with a byte. */
+export function memoryFill(address: Code, byte: Code, count: Code): Code {
+  return [address, byte, count, 0xfc, 11, 0];
 }
 
 /** Forgets a value. */

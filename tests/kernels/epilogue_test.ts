@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { openWebGpu } from "../../core/backend/adapter.ts";
+import type { Backend } from "../../core/backend/backend.ts";
 import type { HostArray } from "../../core/backend/backend.ts";
 import { convKernel, type ConvParams, convWeightKernel } from "../../kernels/conv2d.ts";
 import type { Epilogue } from "../../kernels/epilogue.ts";
@@ -10,9 +10,7 @@ import { matmulKernel, type MatmulParams, type MatrixOperand } from "../../kerne
 import { type DType, type Kernel, type Shape, sizeOf } from "../../kernels/types.ts";
 import { addressesOf } from "../../kernels/wgsl.ts";
 import { randomValues } from "../util.ts";
-
-const hasAdapter = (await navigator.gpu?.requestAdapter() ?? null) !== null;
-type Backend = Awaited<ReturnType<typeof openWebGpu>>;
+import { everyKernel } from "./backends.ts";
 
 /** A product without an epilogue, and the number of elements of each input. */
 interface Product {
@@ -298,18 +296,12 @@ async function bothWays(bench: Bench, product: Product, { make, values }: Case) 
   return { got: await memory(got), want: await memory(want) };
 }
 
-for (const software of [true, false]) {
+for (const { name, ignore, open } of everyKernel) {
   Deno.test({
-    name: `withEpilogue() gives the bits of the kernel and a map behind it, ${
-      software ? "kernels for software" : "kernels for hardware"
-    }`,
-    ignore: !hasAdapter,
+    name: `withEpilogue() gives the bits of the kernel and a map behind it, ${name}`,
+    ignore,
     fn: async (t) => {
-      const backend = await openWebGpu({
-        software: false,
-        memoryBudget: 2 ** 26,
-        traits: { software },
-      });
+      const backend = await open();
       const bench = new Bench(backend);
       for (const [n, product] of products.entries()) {
         // Every product with three of the cases, every case with more than half of the products.

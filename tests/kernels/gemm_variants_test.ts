@@ -186,11 +186,7 @@ for (const software of [true, false]) {
     }`,
     ignore: !hasAdapter,
     fn: async (t) => {
-      const backend = await openWebGpu({
-        software: false,
-        memoryBudget: 2 ** 26,
-        traits: { software },
-      });
+      const backend = await openWebGpu({ memoryBudget: 2 ** 26, traits: { software } });
       const seen = new Set<string>();
       for (const c of cases) {
         await t.step(c.name, async () => {

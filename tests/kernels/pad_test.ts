@@ -1,12 +1,12 @@
 import { assertEquals } from "@std/assert";
-import { openWebGpu } from "../../core/backend/adapter.ts";
 import type { Backend, HostArray } from "../../core/backend/backend.ts";
 import { apply, constant, input } from "../../kernels/expr.ts";
 import { mapKernel } from "../../kernels/map.ts";
 import { padKernel, type PadParams } from "../../kernels/pad.ts";
 import { reduceKernel, type ReduceOp, type ReduceParams } from "../../kernels/reduce.ts";
 import { type DType, type Kernel, sizeOf } from "../../kernels/types.ts";
-import { gpu, randomValues } from "../util.ts";
+import { randomValues } from "../util.ts";
+import { everyKernel } from "./backends.ts";
 
 interface Range {
   readonly buffer: unknown;
@@ -58,9 +58,6 @@ class Bench {
     return to;
   }
 }
-
-const open = (software: boolean) =>
-  openWebGpu({ software: false, memoryBudget: 2 ** 26, traits: { software } });
 
 /** Multiples of 1/16, which are halves and sums of which are exact. */
 function grains(count: number, seed: number): number[] {
@@ -158,12 +155,12 @@ function padded({ shape, size, start, step, image }: PadParams, x: readonly numb
   return y;
 }
 
-for (const software of [true, false]) {
+for (const { name, ignore, open } of everyKernel) {
   Deno.test({
-    name: `padKernel() lays images among zeros, kernels for ${software ? "software" : "hardware"}`,
-    ignore: gpu === null,
+    name: `padKernel() lays images among zeros, ${name}`,
+    ignore,
     fn: async (t) => {
-      const backend = await open(software);
+      const backend = await open();
       const bench = new Bench(backend);
       for (const c of pads) {
         if (c.dtype === "f16" && !backend.traits.f16) continue;
@@ -318,14 +315,12 @@ function operandsOf(c: TargetCase): number[] {
     : grains(count, 8);
 }
 
-for (const software of [true, false]) {
+for (const { name, ignore, open } of everyKernel) {
   Deno.test({
-    name: `reduceKernel() stores where its target says, kernels for ${
-      software ? "software" : "hardware"
-    }`,
-    ignore: gpu === null,
+    name: `reduceKernel() stores where its target says, ${name}`,
+    ignore,
     fn: async (t) => {
-      const backend = await open(software);
+      const backend = await open();
       const bench = new Bench(backend);
       for (const c of targets) {
         if (c.output === "f16" && !backend.traits.f16) continue;

@@ -1,13 +1,11 @@
-/** Runs elementwise formulas on a WebGPU adapter, without tensors. */
+/** Runs elementwise formulas on backends, without tensors. */
 
 import { assert } from "@std/assert";
-import { openWebGpu } from "../../core/backend/adapter.ts";
-import type { HostArray } from "../../core/backend/backend.ts";
+import type { Backend, HostArray } from "../../core/backend/backend.ts";
 import { dtypeOf, type Expr } from "../../kernels/expr.ts";
 import { mapKernel } from "../../kernels/map.ts";
 import type { DType } from "../../kernels/types.ts";
-
-const hasAdapter = (await navigator.gpu?.requestAdapter() ?? null) !== null;
+import { usualKernels } from "./backends.ts";
 
 /** A column of elements of one type. */
 export interface Column {
@@ -37,19 +35,13 @@ export function columnsOf(types: readonly DType[], values: readonly number[][]):
   });
 }
 
-type Backend = Awaited<ReturnType<typeof openWebGpu>>;
-
 /** A device that formulas run on. */
 export class Runner {
   readonly #backend: Backend;
 
-  private constructor(backend: Backend) {
+  /** @param backend that nobody else uses */
+  constructor(backend: Backend) {
     this.#backend = backend;
-  }
-
-  /** The best adapter there is. */
-  static async open(): Promise<Runner> {
-    return new Runner(await openWebGpu({ software: false, memoryBudget: 2 ** 28 }));
   }
 
   /** The adapter, in words. */
@@ -92,23 +84,25 @@ export class Runner {
   }
 }
 
-/** Declares a test that runs on a device, and is skipped by name where there is no adapter. */
+/** Declares a test for each kind of device; one that is missing is skipped by name. */
 export function onDevice(
   name: string,
   fn: (runner: Runner, t: Deno.TestContext) => Promise<void>,
 ): void {
-  Deno.test({
-    name,
-    ignore: !hasAdapter,
-    fn: async (t) => {
-      const runner = await Runner.open();
-      try {
-        await fn(runner, t);
-      } finally {
-        runner.close();
-      }
-    },
-  });
+  for (const { name: kind, ignore, open } of usualKernels) {
+    Deno.test({
+      name: `${name}, ${kind}`,
+      ignore,
+      fn: async (t) => {
+        const runner = new Runner(await open());
+        try {
+          await fn(runner, t);
+        } finally {
+          runner.close();
+        }
+      },
+    });
+  }
 }
 
 /** Fails with the first disagreements; `check` gives a text for each element that is wrong. */
