@@ -30,6 +30,7 @@ export type {
 } from "../kernels/types.ts";
 export type { BinaryName, OpName, TernaryName, UnaryName } from "../kernels/table.ts";
 export type { Backend, HostArray, MemoryStats, WorkStats } from "./backend/backend.ts";
+export type { DeviceKind } from "./backend/choose.ts";
 export {
   Device,
   type DeviceOptions,

@@ -116,7 +116,8 @@ export function startProfile(
  *
  * Times come from timestamp queries and are read once at the end. Each kernel call gets a pass of its own, so that steps
  * take longer than usual; what the host needs is therefore taken from the warm-up. On an adapter without
- * timestamp queries the calls are counted and the report says that they have no times.
+ * timestamp queries the calls are counted and the report says that they have no times. On the CPU a kernel runs while it is
+ * called, and the host's clock times it.
  *
  * @param fn the step; called `warmup + steps` times with the number of the call, from 0; awaited
  * @param options device, number of calls

@@ -39,7 +39,7 @@ const HELP = `Trains a multi-layer perceptron on a CSV file that it writes itsel
   --epochs N      times to go through the table (30)
   --lr X          learning rate of AdamW (1e-2)
   --seed N        seed of the table, the weights and the order (42)
-  --device KIND   auto, webgpu or cpu (auto)
+  --device KIND   auto, webgpu, cpu or reference (auto)
   --runs DIR      where the run folder is made (runs)
   --json          the last line of stdout is one JSON object
   --help          this text`;
@@ -96,7 +96,7 @@ async function main(flags: ReturnType<typeof readFlags>): Promise<void> {
   const table = await CsvDataset.fromFile(file, { target: "color", classes: CLASSES });
   const [train, test] = randomSplit(table, [0.8, 0.2], { seed: flags.seed });
   const device = await getDevice({ kind: flags.device as "auto" });
-  console.error(`${file}: ${train.length} training and ${test.length} test rows; ${device.name}`);
+  console.error(`${file}: ${train.length} training and ${test.length} test rows; ${device.choice}`);
 
   const node = new MLPNode({ inFeatures: 2, dims: [32, 32, 3], activation: new TanhNode() });
   const model = node.build({ device, seed: flags.seed });

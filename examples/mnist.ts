@@ -41,7 +41,7 @@ const HELP = `Trains a small convolutional network on 28×28 images.
   --seed N          seed of the weights and of the order (42)
   --dataset NAME    mnist, fashion or digits (mnist; digits where it cannot be downloaded)
   --data DIR        folder with the four IDX files, instead of a download
-  --device KIND     auto, webgpu or cpu (auto)
+  --device KIND     auto, webgpu, cpu or reference (auto)
   --limit N         at most so many training images
   --runs DIR        where the run folder is made (runs)
   --json            the last line of stdout is one JSON object
@@ -95,7 +95,7 @@ function readFlags() {
     dataset: args.dataset === undefined
       ? undefined
       : choiceFlag("dataset", args.dataset, ["mnist", "fashion", "digits"]),
-    device: choiceFlag("device", args.device, ["auto", "webgpu", "cpu"]),
+    device: choiceFlag("device", args.device, ["auto", "webgpu", "cpu", "reference"]),
     data: args.data,
     runs: args.runs,
     json: args.json,
@@ -135,7 +135,7 @@ async function main(flags: Flags): Promise<void> {
   const { train, test } = await loadData(flags);
   const device = await getDevice({ kind: flags.device });
   console.error(
-    `${train.name}: ${train.count} training and ${test.count} test images; ${device.name}`,
+    `${train.name}: ${train.count} training and ${test.count} test images; ${device.choice}`,
   );
 
   const model = new TinyCNNNode().build({ device, seed: flags.seed });

@@ -78,6 +78,26 @@ Deno.test({
 });
 
 Deno.test({
+  name: "the CPU device and its compiler are loaded when one is opened, and not before",
+  ignore: !canRead,
+  fn: async () => {
+    const own = /^(core\/backend\/cpu|kernels\/wasm)\//;
+    const wrong: string[] = [];
+    for (const folder of ["kernels", "core", "nn", "data", "metrics", "track"]) {
+      for await (const path of sources(folder)) {
+        if (own.test(path)) continue;
+        const text = await Deno.readTextFile(new URL(path, root));
+        for (const { from, typeOnly } of importsOf(text)) {
+          const target = new URL(from, new URL(path, root)).pathname.slice(root.pathname.length);
+          if (own.test(target) && !typeOnly) wrong.push(`${path} imports ${target}`);
+        }
+      }
+    }
+    assertEquals(wrong, []);
+  },
+});
+
+Deno.test({
   name: "files keep to one subject: at most 400 lines",
   ignore: !canRead,
   fn: async () => {

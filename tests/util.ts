@@ -1,14 +1,64 @@
 /** What tests share: devices, keyed data, comparison by tolerance, and the gradient check by projection. */
 
-import { type Device, getDevice, grad, referenceDevice, type Tensor, tensor } from "../core/mod.ts";
+import {
+  type Device,
+  DeviceError,
+  getDevice,
+  grad,
+  referenceDevice,
+  type Tensor,
+  tensor,
+} from "../core/mod.ts";
 import { threefry2x32 } from "../core/tensor/random.ts";
 import type { DType, Shape } from "../kernels/types.ts";
 
 /** The f64 reference. */
 export const reference: Device = referenceDevice();
 
-/** The WebGPU device, or null where there is no adapter; tests that need it say `ignore: gpu === null`. */
-export const gpu: Device | null = await getDevice().catch(() => null);
+/** The CPU device, or null where the runtime lacks what it needs. */
+export const cpu: Device | null = await open("cpu");
+
+/** The WebGPU device, or null where there is no adapter; tests of WebGPU itself say `ignore: gpu === null`. */
+export const gpu: Device | null = await open("webgpu");
+
+/** The devices that compute in f32, by kind; null where there is none. */
+const candidates: readonly (readonly [string, Device | null])[] = [["webgpu", gpu], ["cpu", cpu]];
+
+/** The devices that compute in f32 and are there. */
+export const f32Devices: readonly Device[] = candidates.flatMap(([, d]) => d === null ? [] : [d]);
+
+/** The reference and all other devices that are there. */
+export const devices: readonly Device[] = [reference, ...f32Devices];
+
+async function open(kind: "cpu" | "webgpu"): Promise<Device | null> {
+  try {
+    return await getDevice({ kind });
+  } catch (error) {
+    if (error instanceof DeviceError) return null;
+    throw error;
+  }
+}
+
+/** A test that runs on every device that computes in f32. */
+export interface DeviceTest {
+  /** What holds; the kind of the device is put behind it. */
+  readonly name: string;
+  /** Whether it needs f16 storage. @default {false} */
+  readonly f16?: boolean;
+  /** The test on one device. */
+  readonly fn: (device: Device, t: Deno.TestContext) => void | Promise<void>;
+}
+
+/** Registers a test for each device that computes in f32; one that is missing is skipped by name. */
+export function testOnDevices({ name, f16 = false, fn }: DeviceTest): void {
+  for (const [kind, device] of candidates) {
+    Deno.test({
+      name: `${name}, ${kind}`,
+      ignore: device === null || (f16 && !device.traits.f16),
+      fn: (t) => fn(device!, t),
+    });
+  }
+}
 
 /** Bounds: `|got − want| ≤ abs + rel·|want|`. */
 export interface Bounds {

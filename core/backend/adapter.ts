@@ -7,10 +7,8 @@ import { environment } from "./host.ts";
 import { tuneStoreFor } from "./tune_store.ts";
 import { type TuneOptions, WebGpuBackend } from "./webgpu.ts";
 
-/** Which adapter is wanted and how much memory it may use. */
+/** What a WebGPU device is opened with. */
 export interface AdapterOptions {
-  /** Only adapters that run on the CPU's cores. */
-  readonly software: boolean;
   /** Bytes that buffers may take in all. */
   readonly memoryBudget: number;
   /** Told to kernels instead of what the adapter says, to try their other variants. @default {{}} */
@@ -23,7 +21,7 @@ export interface AdapterOptions {
   readonly tune?: TuneOptions | null;
 }
 
-const NO_ADAPTER = "no WebGPU adapter was found; install a Vulkan driver " +
+const INSTALL = "install a Vulkan driver " +
   '(on Debian and Ubuntu "apt-get install mesa-vulkan-drivers" gives one that needs no GPU)';
 
 /** Limits that kernels make use of, requested at the adapter's best. */
@@ -36,13 +34,37 @@ const LIMITS = [
   "maxComputeWorkgroupSizeX",
 ] as const;
 
-/** A backend on the best adapter that fits. */
-export async function openWebGpu(options: AdapterOptions): Promise<WebGpuBackend> {
-  const adapter = await requestAdapter(options.software);
-  const info = adapter.info;
-  const name = [info.description || info.device || "unnamed adapter", info.vendor]
-    .filter((part) => part !== "" && !/^\d+$/.test(part)).join(", ");
-  const software = isSoftware(adapter);
+/** The best adapter that there is. */
+export type FoundAdapter =
+  | { readonly adapter: GPUAdapter; readonly name: string; readonly software: boolean }
+  | { readonly adapter: null; readonly why: string };
+
+/** Asks for the best adapter, hardware or software; says why there is none. */
+export async function findAdapter(): Promise<FoundAdapter> {
+  const gpu = globalThis.navigator?.gpu;
+  if (gpu === undefined) {
+    return { adapter: null, why: "this runtime has no WebGPU (navigator.gpu)" };
+  }
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (adapter === null) return { adapter, why: "no WebGPU adapter was found" };
+  return { adapter, name: nameOf(adapter.info), software: isSoftware(adapter) };
+}
+
+/**
+ * A backend on the best adapter.
+ *
+ * @param options budget, and what tests change
+ * @param found the adapter, where it was asked for before
+ * @throws {DeviceError} if there is none
+ */
+export async function openWebGpu(
+  options: AdapterOptions,
+  found?: FoundAdapter,
+): Promise<WebGpuBackend> {
+  const best = found ?? await findAdapter();
+  if (best.adapter === null) throw noAdapter(best.why);
+  const { adapter, name, software } = best;
+  const { info } = adapter;
   const features: GPUFeatureName[] = [];
   for (const feature of ["shader-f16", "timestamp-query"] as const) {
     if (adapter.features.has(feature)) features.push(feature);
@@ -89,22 +111,14 @@ function describe(name: string, device: GPUDevice, traits: DeviceTraits): string
   return `adapter ${name}, ${kind}; features ${[...device.features].sort().join(", ")}; ${limits}`;
 }
 
-async function requestAdapter(software: boolean): Promise<GPUAdapter> {
-  const gpu = globalThis.navigator?.gpu;
-  if (gpu === undefined) {
-    throw new DeviceError("Cannot get a device: this runtime has no WebGPU (navigator.gpu)");
-  }
-  const adapter = await gpu.requestAdapter(
-    software ? { forceFallbackAdapter: true } : { powerPreference: "high-performance" },
-  );
-  if (adapter === null) throw new DeviceError(`Cannot get a device: ${NO_ADAPTER}`);
-  if (software && !isSoftware(adapter)) {
-    throw new DeviceError(
-      'Cannot get a device of kind "cpu": expected a software adapter, found ' +
-        `"${adapter.info.description}"`,
-    );
-  }
-  return adapter;
+function noAdapter(why: string): DeviceError {
+  const advice = globalThis.navigator?.gpu === undefined ? "" : `; ${INSTALL}`;
+  return new DeviceError(`Cannot get a device: ${why}${advice}`);
+}
+
+function nameOf({ description, device, vendor }: GPUAdapterInfo): string {
+  return [description || device || "unnamed adapter", vendor]
+    .filter((part) => part !== "" && !/^\d+$/.test(part)).join(", ");
 }
 
 /** True for adapters that run on the CPU's cores. */

@@ -32,10 +32,10 @@ function isLevel(level: number): boolean {
  *
  * | level | what is written                                                                                |
  * | ----- | ---------------------------------------------------------------------------------------------- |
- * | 1     | each adapter that is opened: features and limits; seeds; captured steps; kernels measured       |
- * | 2     | every kernel that ran: shapes, µs, GFLOP/s and GB/s, as soon as somebody reads from the device  |
+ * | 1     | each device that is opened: features and limits; seeds; captured steps; kernels measured        |
+ * | 2     | every kernel that ran: shapes, µs, GFLOP/s and GB/s, at once on the CPU, elsewhere at a read    |
  * | 3     | bytes in use at every submission; nodes of the tape as backward visits them                    |
- * | 4     | the WGSL of every kernel that is compiled                                                      |
+ * | 4     | the WGSL of every kernel that is compiled; on the CPU the size and the tasks of its module     |
  * | 5     | minimum, maximum, mean, NaN and infinities of every output; slow, since each is read           |
  *
  * @param level a whole number from 0 (silence) to 5

@@ -2,9 +2,15 @@
 
 import type { DeviceTraits, DType, KernelCall } from "../../kernels/types.ts";
 import { DeviceError } from "../errors.ts";
-import { openWebGpu } from "./adapter.ts";
 import type { Backend, HostArray, MemoryStats, WorkStats } from "./backend.ts";
 import { type Capture, currentCapture, VirtualBuffer } from "./capture.ts";
+import {
+  chooseDevice,
+  DEVICE_KINDS,
+  type DeviceKind,
+  openChoice,
+  type OpenOptions,
+} from "./choose.ts";
 import { ReferenceBackend } from "./reference.ts";
 
 /** A buffer of a backend with the number of handles that use it. */
@@ -87,6 +93,8 @@ export class Device {
   readonly #backend: Backend;
   readonly #scopes: StepScope[] = [];
   readonly #storages = new WeakMap<object, Storage>();
+  /** Which device it is and why, in one line: "cpu: WebAssembly SIMD, 2 threads (no WebGPU adapter was found)". */
+  readonly choice: string;
   /** Counts tensors that were moved to other memory, so that captured steps notice. */
   moves = 0;
   #recorder: Recorder;
@@ -95,9 +103,11 @@ export class Device {
    * A device on a backend; getDevice() opens the usual ones.
    *
    * @param backend what runs the kernels
+   * @param why it was chosen, in a few words
    */
-  constructor(backend: Backend) {
+  constructor(backend: Backend, why?: string) {
     this.#backend = backend;
+    this.choice = `${backend.kind}: ${backend.name}${why === undefined ? "" : ` (${why})`}`;
     this.#recorder = { record: (call) => backend.run(call) };
   }
 
@@ -106,7 +116,7 @@ export class Device {
     return this.#backend.kind;
   }
 
-  /** The adapter, in words. */
+  /** The adapter, or what else computes, in words. */
   get name(): string {
     return this.#backend.name;
   }
@@ -239,46 +249,58 @@ export class Device {
   close(): void {
     this.#backend.close();
     if (defaultDevice === this) defaultDevice = null;
-    const kind = kinds.get(this);
-    if (kind !== undefined) opened.delete(kind);
-    kinds.delete(this);
+    for (const [kind, device] of settled) {
+      if (device !== this) continue;
+      settled.delete(kind);
+      opened.delete(kind);
+    }
   }
 }
 
 /** What kind of device is wanted. */
 export interface DeviceOptions {
   /**
-   * "auto" prefers a hardware adapter and takes a software one otherwise; "webgpu" is the same; "cpu" insists on an adapter
-   * that runs on the CPU's cores; "reference" is the slow f64 reference. @default {"auto"}
+   * "auto" takes WebGPU on a hardware adapter and the CPU where there is none, unless the environment variable `LEGOML_DEVICE`
+   * names another kind; "webgpu" takes the best adapter, hardware or software; "cpu" computes with WebAssembly on the cores of
+   * the machine; "reference" is the slow f64 reference. @default {"auto"}
    */
-  readonly kind?: "auto" | "webgpu" | "cpu" | "reference";
+  readonly kind?: DeviceKind;
   /** Bytes that tensors may take in all. @default {4 GiB} */
   readonly memoryBudget?: number;
+  /**
+   * Threads of a CPU device, the calling one included; other devices have no use for it. Results do not depend on it.
+   * @default {`LEGOML_THREADS`, or one for each core, at most 16}
+   */
+  readonly threads?: number;
 }
 
 let defaultDevice: Device | null = null;
-const opened = new Map<string, Promise<Device>>();
-/** Under which kind a device is to be found in `opened`. */
-const kinds = new WeakMap<Device, string>();
+/** Devices by the kinds that lead to them. */
+const opened = new Map<DeviceKind, Promise<Device>>();
+/** Those that are there already. */
+const settled = new Map<DeviceKind, Device>();
 
 /**
- * The device of a kind, opened once; it becomes the default of `tensor()` and of layers.
+ * The device of a kind, opened once; it becomes the default of `tensor()` and of layers. `device.choice` says which it is and
+ * why.
  *
- * @param options kind and memory budget; the budget counts at the first call for a kind
+ * @param options kind, memory budget and threads; the latter count at the first call for a kind
  * @returns the device
- * @throws {DeviceError} if there is no such adapter
+ * @throws {DeviceError} if there is no such device
+ * @throws {RangeError} if an option, or `LEGOML_DEVICE` or `LEGOML_THREADS` where they count, is none that can be used
  *
  * @example
  * ```ts
  * import { getDevice } from "@legoml/legoml/core";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = await getDevice({ kind: "reference" });
- * console.log(device.kind);
+ * assertEquals(device.choice, "reference: f64 reference (asked for)");
  * ```
  */
 export async function getDevice(options: DeviceOptions = {}): Promise<Device> {
-  const { kind = "auto", memoryBudget = 4 * 2 ** 30 } = options;
-  if (!["auto", "webgpu", "cpu", "reference"].includes(kind)) {
+  const { kind = "auto", memoryBudget = 4 * 2 ** 30, threads } = options;
+  if (!DEVICE_KINDS.includes(kind)) {
     throw new RangeError(
       `Cannot get a device of kind "${kind}": expected auto, webgpu, cpu or reference`,
     );
@@ -288,21 +310,26 @@ export async function getDevice(options: DeviceOptions = {}): Promise<Device> {
       `Cannot get a device with memoryBudget ${memoryBudget}: expected bytes above 0`,
     );
   }
-  const key = kind === "auto" ? "webgpu" : kind;
-  let device = opened.get(key);
-  if (device === undefined) {
-    device = open(key, memoryBudget);
-    opened.set(key, device);
-    device.catch(() => opened.delete(key));
-  }
-  defaultDevice = await device;
-  kinds.set(defaultDevice, key);
+  defaultDevice = await once(kind, () => open(kind, { memoryBudget, threads }));
+  settled.set(kind, defaultDevice);
   return defaultDevice;
 }
 
-async function open(kind: string, memoryBudget: number): Promise<Device> {
-  if (kind === "reference") return new Device(new ReferenceBackend());
-  return new Device(await openWebGpu({ software: kind === "cpu", memoryBudget }));
+/** What a kind leads to, opened by the first who asks. */
+function once(kind: DeviceKind, make: () => Promise<Device>): Promise<Device> {
+  let device = opened.get(kind);
+  if (device === undefined) {
+    device = make();
+    opened.set(kind, device);
+    device.then((made) => settled.set(kind, made), () => opened.delete(kind));
+  }
+  return device;
+}
+
+async function open(kind: DeviceKind, options: OpenOptions): Promise<Device> {
+  const choice = await chooseDevice(kind);
+  const make = async () => new Device(await openChoice(choice, options), choice.why);
+  return kind === "auto" ? once(choice.kind, make) : make();
 }
 
 /** A new device that computes in double precision on plain loops; for tests and gradient checks. */

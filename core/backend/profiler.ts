@@ -1,5 +1,6 @@
 /** What happened while a device was watched: kernels with their times, submissions and waits. */
 
+import { kernelLabel } from "../../kernels/label.ts";
 import { bytesPerElement, type Kernel, type KernelCall } from "../../kernels/types.ts";
 import type { Backend } from "./backend.ts";
 import type { PoolBuffer } from "./pool.ts";
@@ -62,6 +63,15 @@ export function bytesOf(call: KernelCall<unknown>): number {
   inputs.forEach((o, i) => bytes += o.size * bytesPerElement(kernel.inputs[i]));
   outputs.forEach((o, i) => bytes += o.size * bytesPerElement(kernel.outputs[i]));
   return bytes;
+}
+
+/** A kernel call with its time and rates, for people. */
+export function dispatchText({ kernel, bytes, duration }: DispatchRecord): string {
+  const label = kernelLabel(kernel);
+  if (duration === null) return `${label}  not timed: the adapter has no timestamp queries`;
+  const rate = (amount: number) => (amount / duration / 1000).toFixed(2);
+  const flops = kernel.flops === undefined ? "" : `  ${rate(kernel.flops)} GFLOP/s`;
+  return `${label}  ${duration.toFixed(1)} µs${flops}  ${rate(bytes)} GB/s`;
 }
 
 interface Chunk {

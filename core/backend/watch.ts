@@ -6,6 +6,7 @@ import { debug, debugLine, statisticsOf } from "./debug.ts";
 import type { PoolBuffer } from "./pool.ts";
 import {
   type DispatchRecord,
+  dispatchText,
   DispatchTimer,
   type HostSpan,
   type Profile,
@@ -71,7 +72,7 @@ export class Watch {
     if (debug.level < 2 || this.#submits !== null || this.#timer === null) return;
     this.#flush();
     // What goes wrong here also goes wrong for the read, whose caller is told.
-    this.#timer.take().then((records) => records.forEach(describe), () => {});
+    this.#timer.take().then((records) => records.forEach(tell), () => {});
   }
 
   /** Times every kernel call until the recording is stopped. */
@@ -127,12 +128,6 @@ function elementsOf(data: ArrayBuffer, dtype: DType, size: number): ArrayLike<nu
   return dtype === "f16" ? new Float16Array(data, 0, size) : new Uint32Array(data);
 }
 
-function describe({ kernel, bytes, duration }: DispatchRecord): void {
-  debugLine(2, () => {
-    const label = kernelLabel(kernel);
-    if (duration === null) return `${label}  not timed: the adapter has no timestamp queries`;
-    const rate = (amount: number) => (amount / duration / 1000).toFixed(2);
-    const flops = kernel.flops === undefined ? "" : `  ${rate(kernel.flops)} GFLOP/s`;
-    return `${label}  ${duration.toFixed(1)} µs${flops}  ${rate(bytes)} GB/s`;
-  });
+function tell(record: DispatchRecord): void {
+  debugLine(2, () => dispatchText(record));
 }

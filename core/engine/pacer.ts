@@ -51,7 +51,7 @@ export class Pacer {
 }
 
 /** Resolves after the event loop has had a turn; microtasks alone would starve signal handlers. */
-function nextTurn(): Promise<void> {
+export function nextTurn(): Promise<void> {
   const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => unknown };
   return new Promise((resolve) => {
     if (setImmediate !== undefined) return void setImmediate(resolve);

@@ -307,7 +307,8 @@ function weightGradient(
   const lines = g.shape[0] * g.shape[2];
   const pixels = lines * g.shape[3];
   const rows = kernel[0] * kernel[1] * inChannels / groups;
-  const splits = slicesOf(lines, pixels, rows, outChannels);
+  const whole = x.device.traits.wasm && groups === 1;
+  const splits = whole ? 1 : slicesOf(lines, pixels, rows, outChannels);
   const gp = channelsLast(g.detach(), [0, 0]);
   let slices: Tensor;
   if (pixels === 0 || inChannels === 0) slices = fullOn(x.device, [1, ...packed], "f32", 0);

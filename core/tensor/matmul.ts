@@ -32,6 +32,7 @@ const LONGEST_SHARED = 2 * LONGEST;
 
 /** Slices of K: none for short sums or shared ones; enough to keep sums short, and more where there are few tiles. */
 function slicesOf(m: number, n: number, k: number, items: number, traits: DeviceTraits): number {
+  if (traits.wasm) return 1;
   const [least, most] = SLICES;
   const tiles = Math.ceil(m / 64) * Math.ceil(n / 64) * items;
   const short = k > LONGEST ? Math.ceil(k / most) : 1;
@@ -178,7 +179,8 @@ function weightAndBias(a: Tensor, g: Tensor, b: Tensor): [Tensor, Tensor] | null
   const m = g.shape[1];
   const { traits } = a.device;
   const fits = a.ndim === 2 && g.ndim === 2 && isTransposed(b) && n > 1 && m * k > 0 &&
-    k <= (traits.software ? LONGEST : FEW_ROWS) && slicesOf(m, n, k, 1, traits) === 1;
+    (traits.wasm || k <= (traits.software ? LONGEST : FEW_ROWS)) &&
+    slicesOf(m, n, k, 1, traits) === 1;
   if (!fits || isGradEnabled()) return null;
   const [left, right] = [g.t(), a];
   const operands = { a: matrixOperand(left, []), b: matrixOperand(right, []) };

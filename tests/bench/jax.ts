@@ -1,4 +1,4 @@
-/** The benchmarked models in jax-js: the whole step in one `jit`, on its WebGPU backend. */
+/** The benchmarked models in jax-js: the whole step in one `jit`, on its WebGPU or WebAssembly backend. */
 
 import { defaultDevice, init, jit, lax, nn, numpy as np, valueAndGrad } from "@jax-js/jax";
 import {
@@ -125,12 +125,12 @@ function startState(model: Model): State {
 }
 
 /** The trainer of jax-js for a model. */
-export async function openJax(model: Model): Promise<Trainer> {
-  const devices = await init("webgpu");
-  if (!devices.includes("webgpu")) {
-    throw new Error("Cannot run jax-js: its WebGPU backend found no adapter");
+export async function openJax(model: Model, backend: "webgpu" | "wasm"): Promise<Trainer> {
+  const devices = await init(backend);
+  if (!devices.includes(backend)) {
+    throw new Error(`Cannot run jax-js: its backend "${backend}" cannot be had here`);
   }
-  defaultDevice("webgpu");
+  defaultDevice(backend);
   const batches = makeBatches(model).map(({ inputs, targets }) => ({
     x: np.array(inputs).reshape([model.batch, ...model.input]),
     y: np.array(oneHotRows(targets)).reshape([model.batch, CLASSES]),

@@ -104,7 +104,7 @@ export const models: Readonly<Record<string, Model>> = {
     batch: 16,
     input: [784],
     layers: perceptron(784, 64, 32, CLASSES),
-    stepsPerRead: 20,
+    stepsPerRead: 100,
   },
 };
 

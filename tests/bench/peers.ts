@@ -1,7 +1,9 @@
 /**
- * Times this library against jax-js and TensorFlow.js on the same adapter in one run.
+ * Times this library against jax-js and TensorFlow.js on the same adapter, or with `--device cpu` against jax-js on WebAssembly
+ * and PyTorch, in one run.
  *
  *   deno task bench:peers --model small --model mlp --rounds 3
+ *   deno task bench:peers --device cpu
  *
  * Same networks, start weights, batches, Adam and cross-entropy; the losses of the first steps must
  * agree, or the run fails. Each library works in a process of its own and they take turns. Shader
@@ -13,6 +15,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { countOf, refuse, valuesOf } from "./flags.ts";
 import { modelOf, models } from "./models.ts";
 import { digits, textTable } from "./text_table.ts";
+import { runTorch, type TorchOptions } from "./torch.ts";
 import { type Measurement, median } from "./trainer.ts";
 
 /** What a child prints. */
@@ -59,7 +62,25 @@ const LOSS_TOLERANCE = 1e-3;
 
 /** Runs a library on a model in a process of its own. */
 async function runChild(name: string, model: string, options: ChildOptions): Promise<Report> {
-  const command = new Deno.Command(Deno.execPath(), {
+  const start = performance.now();
+  const { success, stdout, stderr } =
+    await (name === "torch"
+      ? runTorch(modelOf(model), options)
+      : denoChild(name, model, options).output());
+  const decoder = new TextDecoder();
+  const line = decoder.decode(stdout).split("\n").findLast((text) => text.startsWith("{"));
+  if (success && line !== undefined) return JSON.parse(line);
+  if (performance.now() - start >= options.timeout * 1000) {
+    throw new Error(`no result within ${options.timeout} s`);
+  }
+  const text = decoder.decode(stderr);
+  const reason = text.split("\n").findLast((l) => /error:/i.test(l)) ??
+    text.trim().split("\n").at(-1);
+  throw new Error(reason?.replace(/^.*?error:\s*(Uncaught )?(\(in promise\) )?/i, "") ?? "");
+}
+
+function denoChild(name: string, model: string, options: ChildOptions): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
     args: [
       "run",
       "-A",
@@ -68,6 +89,7 @@ async function runChild(name: string, model: string, options: ChildOptions): Pro
       `--library=${name}`,
       `--model=${model}`,
       `--repeats=${options.repeats}`,
+      `--device=${options.device}`,
       ...(options.eager ? ["--eager"] : []),
     ],
     cwd: new URL("../..", import.meta.url),
@@ -76,22 +98,10 @@ async function runChild(name: string, model: string, options: ChildOptions): Pro
     stderr: "piped",
     signal: AbortSignal.timeout(options.timeout * 1000),
   });
-  const start = performance.now();
-  const { success, stdout, stderr } = await command.output();
-  const decoder = new TextDecoder();
-  const line = decoder.decode(stdout).split("\n").findLast((text) => text.startsWith("{"));
-  if (success && line !== undefined) return JSON.parse(line);
-  if (performance.now() - start >= options.timeout * 1000) {
-    throw new Error(`no result within ${options.timeout} s`);
-  }
-  const text = decoder.decode(stderr);
-  const reason = text.split("\n").find((l) => /error:/i.test(l)) ?? text.trim().split("\n").at(-1);
-  throw new Error(reason?.replace(/^.*?error:\s*(Uncaught )?(\(in promise\) )?/i, "") ?? "");
 }
 
-interface ChildOptions {
-  readonly repeats: number;
-  readonly timeout: number;
+interface ChildOptions extends TorchOptions {
+  readonly device: string;
   readonly eager: boolean;
   readonly shaderCache: boolean;
 }
@@ -156,7 +166,7 @@ function problemsOf(summaries: readonly Summary[]): string[] {
           `${distance.toExponential(1)}, expected at most ${LOSS_TOLERANCE}`,
       );
     }
-    if (adapter !== ours.adapter) {
+    if (flags.device === "webgpu" && adapter !== ours.adapter) {
       found.push(`${model}: ${library} ran on "${adapter}", ${ours.library} on "${ours.adapter}"`);
     }
     return found;
@@ -179,7 +189,10 @@ function rowOf(summary: Summary): string[] {
   ];
 }
 
-const LIBRARIES = ["ours", "jax-js", "tfjs"];
+const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
+  webgpu: ["ours", "jax-js", "tfjs"],
+  cpu: ["ours", "jax-js", "torch"],
+};
 const HEAD = [
   "model",
   "library",
@@ -194,22 +207,35 @@ const HEAD = [
 ];
 
 const flags = parseArgs(Deno.args, {
-  string: ["model", "library", "rounds", "repeats", "timeout"],
+  string: ["model", "library", "rounds", "repeats", "timeout", "device", "python"],
   boolean: ["json", "eager", "shader-cache"],
-  default: { rounds: "3", repeats: "3", timeout: "300" },
+  default: {
+    rounds: "3",
+    repeats: "3",
+    timeout: "300",
+    device: "webgpu",
+    python: "/usr/bin/python3",
+  },
   unknown: refuse(
-    `--model ${Object.keys(models).join("|")} --library jax-js|tfjs --rounds --repeats ` +
-      "--timeout SECONDS --eager --shader-cache --json",
+    `--model ${Object.keys(models).join("|")} --library jax-js|tfjs|torch --rounds --repeats ` +
+      "--device webgpu|cpu --python PATH --timeout SECONDS --eager --shader-cache --json",
   ),
 });
 const named = valuesOf(Deno.args, "model");
 const chosen = named.length > 0 ? new Set(named) : Object.keys(models);
 for (const name of chosen) modelOf(name);
 const peers = valuesOf(Deno.args, "library");
-const libraries = LIBRARIES.filter((l) => l === "ours" || peers.length === 0 || peers.includes(l));
+if (LIBRARIES[flags.device] === undefined) {
+  throw new RangeError(`Cannot use --device ${flags.device}: expected webgpu or cpu`);
+}
+const libraries = LIBRARIES[flags.device].filter((l) =>
+  l === "ours" || peers.length === 0 || peers.includes(l)
+);
 const options: ChildOptions = {
   repeats: countOf("repeats", flags.repeats),
   timeout: countOf("timeout", flags.timeout),
+  device: flags.device,
+  python: flags.python,
   eager: flags.eager,
   shaderCache: flags["shader-cache"],
 };

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type DType, tensor } from "../../core/mod.ts";
 import { argmax, argmin } from "../../core/tensor/arg_reduce.ts";
-import { gpu, randomValues, reference } from "../util.ts";
+import { randomValues, reference, testOnDevices } from "../util.ts";
 import { coarseValues, devices, mapLines, scattered } from "./lines.ts";
 
 /** The first index of the extreme, where NaN beats everything. */
@@ -111,15 +111,14 @@ for (const [name, device] of devices) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "argmax() serves more lines than one dimension of workgroups",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const lines = 65535 * 64 + 77;
     const data = new Float32Array(lines * 2);
     for (let i = 0; i < lines; i++) data[2 * i + (i * 7 % 3 === 0 ? 1 : 0)] = 1;
-    using _ = gpu!.scope();
-    const got = await argmax(tensor(data, { device: gpu!, shape: [lines, 2] }), 1).data();
+    using _ = device.scope();
+    const got = await argmax(tensor(data, { device, shape: [lines, 2] }), 1).data();
     const wrong = got.findIndex((k, i) => k !== (i * 7 % 3 === 0 ? 1 : 0));
     assertEquals(wrong, -1);
   },

@@ -15,7 +15,7 @@ import { autocastDType } from "../../core/tensor/autocast.ts";
 import { ReferenceBackend } from "../../core/backend/reference.ts";
 import { SGD } from "../../core/optim/mod.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { assertClose, gpu, randomValues, reference } from "../util.ts";
+import { assertClose, randomValues, reference, testOnDevices } from "../util.ts";
 import { devices } from "./devices.ts";
 
 const halves = devices.filter((d) => d.traits.f16);
@@ -192,20 +192,20 @@ Deno.test("autocast() says that a device cannot store f16", () => {
   assertEquals(linear(x, x).dtype, "f32");
 });
 
-Deno.test({
+testOnDevices({
   name: "f16 tensors take half the memory of f32",
-  ignore: gpu === null || !gpu.traits.f16,
-  fn: () => {
-    using _ = gpu!.scope();
-    const w = tensor(randomValues(64 * 64, 1), { device: gpu!, shape: [64, 64] });
-    const x = tensor(randomValues(4096 * 64, 2), { device: gpu!, shape: [4096, 64] });
+  f16: true,
+  fn: (device) => {
+    using _ = device.scope();
+    const w = tensor(randomValues(64 * 64, 1), { device, shape: [64, 64] });
+    const x = tensor(randomValues(4096 * 64, 2), { device, shape: [4096, 64] });
     const bytesOf = (fn: () => Tensor) => {
-      const before = gpu!.memory().liveBytes;
-      const scope = gpu!.scope();
+      const before = device.memory().liveBytes;
+      const scope = device.scope();
       const y = fn();
       scope.keep(y);
       scope.close();
-      const bytes = gpu!.memory().liveBytes - before;
+      const bytes = device.memory().liveBytes - before;
       y.dispose();
       return bytes;
     };

@@ -9,7 +9,7 @@ import {
   type Tensor,
   tensor,
 } from "../../core/mod.ts";
-import { assertClose, gpu, gradcheck, reference, sample } from "../util.ts";
+import { assertClose, gradcheck, reference, sample, testOnDevices } from "../util.ts";
 import { devices } from "./devices.ts";
 
 function leaf(values: number | number[] | number[][], device = reference): Tensor {
@@ -312,13 +312,13 @@ Deno.test("standardize() gradients agree with central differences, to second ord
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "gradients flow through f16 and back, to second order",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
-    const x = leaf([1, 2, 4], gpu!);
+  f16: true,
+  fn: async (device) => {
+    const x = leaf([1, 2, 4], device);
     const half = x.to("f16");
-    const row = tensor([0.5], { device: gpu!, dtype: "f16", requiresGrad: true });
+    const row = tensor([0.5], { device, dtype: "f16", requiresGrad: true });
     const y = half.mul(half).mul(row).to("f32").sum();
     const [gx, gr] = grad(y, [x, row], { createGraph: true });
     assertEquals([gx.dtype, await gx.array()], ["f32", [1, 2, 4]]);

@@ -8,14 +8,13 @@ import {
   assertClose,
   compareWithReference,
   evaluate,
-  gpu,
   gradcheck,
   randomValues,
   reference,
   sample,
   type TensorFunction,
 } from "../util.ts";
-import { devices, hardwareKernels } from "./devices.ts";
+import { devices, kernelSets } from "./devices.ts";
 
 const eps = 1e-3;
 
@@ -164,11 +163,9 @@ const layouts: [string, TensorFunction, ReturnType<typeof sample>[]][] = [
   ["a gradient that repeats", (x) => plain(x).mean().expand([3]), [sample([40, 8], 1)]],
 ];
 
-for (
-  const [name, device] of [["the device", gpu], ["kernels for hardware", hardwareKernels]] as const
-) {
+for (const [name, device] of kernelSets) {
   Deno.test({
-    name: `batchNorm() with ${name} agrees with the reference in every layout`,
+    name: `batchNorm() agrees with the reference in every layout, ${name}`,
     ignore: device === null,
     fn: async (t) => {
       for (const [label, fn, inputs] of layouts) {

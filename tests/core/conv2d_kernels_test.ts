@@ -2,7 +2,7 @@
 
 import { conv2d, type ConvOptions, convTranspose2d, type Tensor, tensor } from "../../core/mod.ts";
 import { assertEquals, assertThrows } from "@std/assert";
-import { compareWithReference, gpu, reference, sample } from "../util.ts";
+import { compareWithReference, reference, sample, testOnDevices } from "../util.ts";
 import { hardwareKernels } from "./devices.ts";
 
 interface Case {
@@ -64,15 +64,14 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "conv2d() refuses tensors of different devices, and allocates nothing",
-  ignore: gpu === null,
-  fn: () => {
-    const x = tensor(new Float64Array(9), { device: gpu!, shape: [1, 1, 3, 3] });
+  fn: (device) => {
+    const x = tensor(new Float64Array(9), { device, shape: [1, 1, 3, 3] });
     const w = tensor(new Float64Array(4), { device: reference, shape: [1, 1, 2, 2] });
-    const before = gpu!.memory().liveBuffers;
+    const before = device.memory().liveBuffers;
     assertThrows(() => conv2d(x, w), TypeError, "Cannot convolve tensors of different devices");
-    assertEquals(gpu!.memory().liveBuffers, before);
+    assertEquals(device.memory().liveBuffers, before);
   },
 });
 

@@ -4,11 +4,11 @@ import { conv2d, type ConvOptions, convTranspose2d } from "../../core/tensor/con
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   randomValues,
   reference,
   sample,
+  testOnDevices,
 } from "../util.ts";
 
 interface Case {
@@ -64,14 +64,13 @@ Deno.test("conv2d() gradients agree with central differences, to second order", 
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "conv2d() on the device agrees with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async (t) => {
+  fn: async (device, t) => {
     for (const { name, x, w, options } of cases) {
       await t.step(name, () =>
         compareWithReference(
-          gpu!,
+          device,
           forward(options),
           [sample(x, 1), sample(w, 2), sample([w[0]], 3)],
           // 1e-6 times the sum of absolute terms, which is below 75 taps of values below 1; 2 × 12 × 10 pixels for weights.
@@ -135,14 +134,13 @@ Deno.test("convTranspose2d() gradients agree with central differences", async ()
   });
 });
 
-Deno.test({
+testOnDevices({
   name: "convTranspose2d() on the device agrees with the reference",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const options = { stride: 2, padding: 1, outputPadding: 1 };
     const inputs = [sample([2, 3, 4, 5], 1), sample([3, 2, 3, 3], 2), sample([2], 3)];
     await compareWithReference(
-      gpu!,
+      device,
       (x, w, b) => convTranspose2d(x, w, b, options),
       inputs,
       1e-5,
@@ -151,16 +149,15 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "conv2d() takes transposed and sliced inputs",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const fn = (x: Tensor, w: Tensor) =>
       conv2d(x.permute([3, 0, 1, 2]).slice({ start: 1 }, null, { start: 1 }), w.flip(0), null, {
         padding: 1,
       });
     await compareWithReference(
-      gpu!,
+      device,
       fn,
       [sample([3, 7, 5, 3], 1), sample([4, 3, 3, 3], 2)],
       1e-5,

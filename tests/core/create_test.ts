@@ -20,10 +20,10 @@ import type { DType } from "../../kernels/types.ts";
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   randomValues,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import { devices } from "./devices.ts";
 
@@ -269,13 +269,12 @@ Deno.test("scaleShift() gradients agree with central differences, with either pa
   assertStrictEquals(scaleShift(x, null, null), x);
 });
 
-Deno.test({
+testOnDevices({
   name: "standardize() and scaleShift() on the device agree with the reference",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const fn = (x: Tensor, w: Tensor, b: Tensor) =>
       scaleShift(standardize(x.permute([0, 2, 1]), [0, 1], 1e-3).output, w, b);
     const inputs = [sample([5, 4, 7], 1), sample([4], 2), sample([4], 3)];
-    await compareWithReference(gpu!, fn, inputs, 5e-6, "normalisation");
+    await compareWithReference(device, fn, inputs, 5e-6, "normalisation");
   },
 });

@@ -10,6 +10,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import {
   assertClose,
   compareWithReference,
+  devices,
   evaluate,
   gpu,
   gradcheck,
@@ -17,6 +18,7 @@ import {
   reference,
   type Sample,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import {
   type GoldenTensor,
@@ -25,8 +27,6 @@ import {
   typedValues,
   values,
 } from "../golden/load.ts";
-
-const devices = [reference, ...gpu === null ? [] : [gpu]];
 
 function place(device: Device, golden: GoldenTensor): Tensor {
   const data = typedValues(golden);
@@ -118,10 +118,9 @@ for (const options of variants) {
     }
   });
 
-  Deno.test({
+  testOnDevices({
     name: `crossEntropy() and nllLoss() with ${label}: the device agrees with the reference`,
-    ignore: gpu === null,
-    fn: async () => {
+    fn: async (device) => {
       for (const [i, shape] of [...shapes, [0, 3], [300, 10]].entries()) {
         const rows = shape.filter((_, d) => d !== 1);
         const targets = targetsOf(rows, shape[1], 3 + i, options.ignoreIndex ?? -100);
@@ -129,17 +128,16 @@ for (const options of variants) {
         const samples = [sample(shape, i, -4, 4), targets];
         const sums = options.reduction === "sum" && shape[0] === 300;
         const bounds = { rel: 2e-6, abs: sums ? 1e-3 : 5e-6 };
-        await compareWithReference(gpu!, cross, samples, bounds, `crossEntropy of [${shape}]`);
-        await compareWithReference(gpu!, nll, samples, bounds, `nllLoss of [${shape}]`);
+        await compareWithReference(device, cross, samples, bounds, `crossEntropy of [${shape}]`);
+        await compareWithReference(device, nll, samples, bounds, `nllLoss of [${shape}]`);
       }
     },
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "crossEntropy() takes logits and targets in any memory order",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const arrangements: readonly ((x: Tensor, t: Tensor) => Tensor)[] = [
       (x, t) =>
         crossEntropy(x.transpose(1, 3).contiguous().transpose(1, 3), t, { reduction: "none" }),
@@ -150,7 +148,7 @@ Deno.test({
     ];
     for (const [i, fn] of arrangements.entries()) {
       const samples = [sample([2, 6, 4, 5], 1), targetsOf([2, 4, 5], 5, 2, -100)];
-      await compareWithReference(gpu!, fn, samples, 4e-6, `arrangement ${i}`);
+      await compareWithReference(device, fn, samples, 4e-6, `arrangement ${i}`);
     }
   },
 });
@@ -283,33 +281,31 @@ for (const device of devices) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "crossEntropy() over many rows agrees with the reference",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const samples = [sample([20, 3, 60, 70], 1), targetsOf([20, 60, 70], 3, 2, -100)];
     for (const reduction of ["mean", "sum"] as const) {
       const fn = (x: Tensor, t: Tensor) => crossEntropy(x, t, { reduction });
       const bounds = { rel: 2e-6, abs: 1e-7 };
-      await compareWithReference(gpu!, fn, samples, bounds, `${reduction} of 84,000 rows`);
+      await compareWithReference(device, fn, samples, bounds, `${reduction} of 84,000 rows`);
     }
     const rows = 70_000 * 64;
-    const logits = tensor(randomValues(rows, 3), { device: gpu!, shape: [rows, 1] });
-    const loss = crossEntropy(logits, tensor(new Int32Array(rows), { device: gpu! }));
+    const logits = tensor(randomValues(rows, 3), { device, shape: [rows, 1] });
+    const loss = crossEntropy(logits, tensor(new Int32Array(rows), { device }));
     assertEquals(await loss.item(), 0);
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "crossEntropy() over more classes than a thread has turns",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const classes = 70_001;
     const samples = [sample([3, classes], 1, -5, 5), targetsOf([3], classes, 2, -100)];
     for (const options of [{}, { labelSmoothing: 0.1 }]) {
       const { cross } = losses(options, classes, false);
       const bounds = { rel: 2e-6, abs: 1e-9 };
-      await compareWithReference(gpu!, cross, samples, bounds, JSON.stringify(options));
+      await compareWithReference(device, cross, samples, bounds, JSON.stringify(options));
     }
   },
 });
@@ -363,13 +359,12 @@ Deno.test("crossEntropy() refuses what does not fit", () => {
   );
 });
 
-Deno.test({
+testOnDevices({
   name: "crossEntropy() gives the same bits every time",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const samples = [sample([3000, 10], 1), targetsOf([3000], 10, 2, -100)];
     const fn = (x: Tensor, t: Tensor) => crossEntropy(x, t);
-    const first = await evaluate(gpu!, fn, samples);
-    for (let i = 0; i < 3; i++) assertEquals(await evaluate(gpu!, fn, samples), first);
+    const first = await evaluate(device, fn, samples);
+    for (let i = 0; i < 3; i++) assertEquals(await evaluate(device, fn, samples), first);
   },
 });

@@ -1,7 +1,14 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { AutogradError, grad, type Tensor, tensor } from "../../core/mod.ts";
 import { customFunction } from "../../core/tensor/custom.ts";
-import { assertClose, compareWithReference, gpu, gradcheck, reference, sample } from "../util.ts";
+import {
+  assertClose,
+  compareWithReference,
+  gradcheck,
+  reference,
+  sample,
+  testOnDevices,
+} from "../util.ts";
 import { devices } from "./devices.ts";
 
 type Two = readonly [Tensor, Tensor];
@@ -27,11 +34,16 @@ Deno.test("customFunction() gives values and gradients of its own, to second ord
   await gradcheck(exponential, [sample([4], 3)], "exponential", { secondOrder: true });
 });
 
-Deno.test({
+testOnDevices({
   name: "customFunction() on the device agrees with the reference",
-  ignore: gpu === null,
-  fn: () =>
-    compareWithReference(gpu!, squareTimes, [sample([5, 3], 1), sample([5, 3], 2)], 1e-6, "custom"),
+  fn: (device) =>
+    compareWithReference(
+      device,
+      squareTimes,
+      [sample([5, 3], 1), sample([5, 3], 2)],
+      1e-6,
+      "custom",
+    ),
 });
 
 Deno.test("customFunction() asks the backward given, not the ops of the forward", async () => {
@@ -117,12 +129,12 @@ Deno.test("customFunction() gives gradients the dtype of their inputs, and integ
   assertEquals(counting(x).requiresGrad, false);
 });
 
-Deno.test({
+testOnDevices({
   name: "customFunction() rounds gradients of f16 inputs to f16",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
+  f16: true,
+  fn: async (device) => {
     const wide = customFunction("wide", (x) => x.to("f32"), (g) => [g]);
-    const x = tensor([1, 2], { device: gpu!, dtype: "f16", requiresGrad: true });
+    const x = tensor([1, 2], { device, dtype: "f16", requiresGrad: true });
     wide(x).mul(3).sum().backward();
     assertEquals([x.grad!.dtype, await x.grad!.array()], ["f16", [3, 3]]);
   },

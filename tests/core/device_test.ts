@@ -15,20 +15,9 @@ import { WebGpuBackend } from "../../core/backend/webgpu.ts";
 import type { Kernel } from "../../kernels/types.ts";
 import { gpu, reference } from "../util.ts";
 import { devices, ownDevice } from "./devices.ts";
+import { withGpu } from "./fake_gpu.ts";
 
 const needsGpu = gpu === null;
-
-/** Runs with another `navigator.gpu`. */
-async function withGpu<T>(value: unknown, fn: () => Promise<T>): Promise<T> {
-  const own = Object.getOwnPropertyDescriptor(navigator, "gpu");
-  Object.defineProperty(navigator, "gpu", { value, configurable: true });
-  try {
-    return await fn();
-  } finally {
-    if (own) Object.defineProperty(navigator, "gpu", own);
-    else delete (navigator as unknown as { gpu?: unknown }).gpu;
-  }
-}
 
 /** A device together with the GPUDevice that it runs on. */
 async function rawDevice(): Promise<{ device: Device; raw: GPUDevice }> {
@@ -101,31 +90,6 @@ Deno.test("getDevice() refuses unknown kinds and budgets", async () => {
   }
 });
 
-Deno.test("getDevice() without an adapter says what to install, and may be tried again", async () => {
-  const previous = setDefaultDevice(null);
-  const fake = (adapter: unknown) => ({ requestAdapter: () => Promise.resolve(adapter) });
-  try {
-    const cpu = () => getDevice({ kind: "cpu" });
-    await withGpu(fake(null), async () => {
-      await assertRejects(cpu, DeviceError, "no WebGPU adapter was found; install a Vulkan driver");
-      await assertRejects(cpu, DeviceError, "mesa-vulkan-drivers");
-    });
-    await withGpu(undefined, () => assertRejects(cpu, DeviceError, "this runtime has no WebGPU"));
-    const hardware = { info: { description: "Fast Card", device: "", vendor: "" } };
-    await withGpu(
-      fake(hardware),
-      () => assertRejects(cpu, DeviceError, 'expected a software adapter, found "Fast Card"'),
-    );
-    if (gpu?.traits.software) {
-      const device = await cpu();
-      assertEquals([device.kind, device.traits.software], ["webgpu", true]);
-      device.close();
-    }
-  } finally {
-    setDefaultDevice(previous);
-  }
-});
-
 Deno.test({
   name: "openWebGpu() asks for the adapter's best limits",
   ignore: needsGpu,
@@ -143,7 +107,7 @@ Deno.test({
     });
     const backend = await withGpu(
       { requestAdapter: () => Promise.resolve(watched) },
-      () => openWebGpu({ software: false, memoryBudget: 2 ** 20 }),
+      () => openWebGpu({ memoryBudget: 2 ** 20 }),
     );
     const limits = asked!.requiredLimits as Record<string, number>;
     assertEquals(limits.maxStorageBufferBindingSize, adapter!.limits.maxStorageBufferBindingSize);

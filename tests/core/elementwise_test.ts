@@ -2,7 +2,14 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Device, type Tensor, tensor } from "../../core/mod.ts";
 import { elementwise } from "../../core/tensor/elementwise.ts";
 import type { DType } from "../../kernels/types.ts";
-import { compareWithReference, gpu, randomValues, reference, sample } from "../util.ts";
+import {
+  compareWithReference,
+  gpu,
+  randomValues,
+  reference,
+  sample,
+  testOnDevices,
+} from "../util.ts";
 import { devices, ownDevice } from "./devices.ts";
 import { indices, laidOut, layoutNames, listOf, type Plain, plainOf } from "./plain.ts";
 
@@ -244,14 +251,13 @@ Deno.test("elementwise() refuses what it cannot combine, and allocates nothing",
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "elementwise() refuses tensors of different devices",
-  ignore: gpu === null,
-  fn: () => {
-    const [a, b] = [gpu!, reference].map((device) => tensor([1], { device }));
-    const text = "Cannot add tensors of different devices: found webgpu and reference";
+  fn: (device) => {
+    const [a, b] = [device, reference].map((d) => tensor([1], { device: d }));
+    const text = `Cannot add tensors of different devices: found ${device.kind} and reference`;
     assertThrows(() => a.add(b), TypeError, text);
-    assertThrows(() => b.gt(0).where(b, a), TypeError, "found reference and webgpu");
+    assertThrows(() => b.gt(0).where(b, a), TypeError, `found reference and ${device.kind}`);
     assertThrows(() => a.copy_(b), TypeError, "Cannot copy tensors of different devices");
     assertThrows(() => a.add_(b), TypeError, "tensors of different devices");
   },
@@ -266,11 +272,10 @@ async function checkLarge(device: Device, count: number): Promise<void> {
   assertEquals([data.length, wrong], [count, 0]);
 }
 
-Deno.test({
+testOnDevices({
   name: "elementwise() takes more elements than one dimension has workgroups",
-  ignore: gpu === null,
   // An odd count is taken one element a thread: 70,001 workgroups of 64.
-  fn: () => checkLarge(gpu!, 64 * 70_000 + 1),
+  fn: (device) => checkLarge(device, 64 * 70_000 + 1),
 });
 
 Deno.test({
@@ -294,11 +299,10 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name:
     "elementwise() agrees with the reference, forward and backward, for broadcast and strided operands",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const fns: [string, (a: Tensor, b: Tensor) => Tensor, number[][]][] = [
       ["a row and a column", (a, b) => a.mul(b).sub(a.div(b.add(3))), [[4, 1], [5]]],
       ["a scalar", (a, b) => a.mul(b).exp(), [[3, 4, 4], []]],
@@ -309,17 +313,17 @@ Deno.test({
     ];
     for (const [name, fn, shapes] of fns) {
       const samples = shapes.map((shape, i) => sample(shape, i + 1));
-      await compareWithReference(gpu!, fn, samples, { rel: 2e-6, abs: 1e-6 }, name);
+      await compareWithReference(device, fn, samples, { rel: 2e-6, abs: 1e-6 }, name);
     }
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "elementwise() of f16 computes in f32 and rounds once",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
-    const x = tensor([1, 2048, -3], { device: gpu!, dtype: "f16" });
-    const y = tensor([0.0001, 1, 0.5], { device: gpu!, dtype: "f16" });
+  f16: true,
+  fn: async (device) => {
+    const x = tensor([1, 2048, -3], { device, dtype: "f16" });
+    const y = tensor([0.0001, 1, 0.5], { device, dtype: "f16" });
     const sum = x.add(y);
     // 2049 lies between 2048 and 2050; ties go to the even one.
     assertEquals([sum.dtype, await sum.array()], ["f16", [1, 2048, -2.5]]);

@@ -5,11 +5,11 @@ import { normal, randint } from "../../core/tensor/random_tensors.ts";
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   randomValues,
   type Sample,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import { devices, firstDifference } from "./lines.ts";
 
@@ -59,27 +59,25 @@ Deno.test("indexSelect() embedding() takeRows() gradients, to second order", asy
   );
 });
 
-Deno.test({
+testOnDevices({
   name: "embedding() on the device agrees with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const tokens = rowSample([30, 40], 500, 9);
     for (const paddingIdx of [undefined, 3]) {
       const fn = (w: Tensor, i: Tensor) => embedding(w, i, { paddingIdx });
-      await compareWithReference(gpu!, fn, [sample([500, 16], 1), tokens], 2e-6, "embedding");
+      await compareWithReference(device, fn, [sample([500, 16], 1), tokens], 2e-6, "embedding");
     }
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "embedding() backward of a large table agrees with plain sums, and is the same every time",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
+  fn: async (device) => {
+    using _ = device.scope();
     const [rows, width, count] = [10_000, 64, 2000];
-    const weight = normal([rows, width], { key: new Key(1), device: gpu!, requiresGrad: true });
-    const index = randint(0, 300, [count], { key: new Key(2), device: gpu! });
-    const g = normal([count, width], { key: new Key(3), device: gpu! });
+    const weight = normal([rows, width], { key: new Key(1), device, requiresGrad: true });
+    const index = randint(0, 300, [count], { key: new Key(2), device });
+    const g = normal([count, width], { key: new Key(3), device });
     const gradients: ArrayLike<number>[] = [];
     for (let turn = 0; turn < 2; turn++) {
       embedding(weight, index).backward({ gradient: g });
@@ -96,17 +94,16 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "takeRows() serves more elements than one dimension of workgroups",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
+  fn: async (device) => {
+    using _ = device.scope();
     const rows = 65535 * 64 + 77;
-    const index = randint(0, 5, [rows], { key: new Key(4), device: gpu! });
-    const table = tensor([10, 11, 12, 13, 14], { device: gpu!, requiresGrad: true });
+    const index = randint(0, 5, [rows], { key: new Key(4), device });
+    const table = tensor([10, 11, 12, 13, 14], { device, requiresGrad: true });
     const [places, taken] = await Promise.all([index.data(), takeRows(table, index).data()]);
     assertEquals(taken.findIndex((x, i) => x !== 10 + places[i]), -1);
-    takeRows(table, index).backward({ gradient: zeros([rows], { device: gpu! }).add(1) });
+    takeRows(table, index).backward({ gradient: zeros([rows], { device }).add(1) });
     const counts = [0, 0, 0, 0, 0];
     for (const k of places) counts[k]++;
     assertEquals(await table.grad!.array(), counts);

@@ -4,12 +4,12 @@ import { embedding, gather, indexSelect, scatterAdd, takeRows } from "../../core
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   randomValues,
   reference,
   type Sample,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import { devices, scattered } from "./lines.ts";
 
@@ -247,22 +247,21 @@ Deno.test("scatterAdd() gradients agree with central differences, to second orde
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "gather() scatterAdd() on the device agree with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     for (const c of cases) {
       const label = JSON.stringify(c);
       const places = insideSample(c);
       await compareWithReference(
-        gpu!,
+        device,
         (x, i) => gather(x, c.dim, i),
         [sample(c.shape, 1), places],
         2e-6,
         label,
       );
       await compareWithReference(
-        gpu!,
+        device,
         (x, i, s) => scatterAdd(x, c.dim, i, s),
         [sample(c.shape, 1), indexSample(c), sample(c.source, 2)],
         2e-6,
@@ -272,11 +271,10 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "gather() moves f16 bit for bit, scatterAdd() of f16 adds in f32",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
-    const device = gpu!;
+  f16: true,
+  fn: async (device) => {
     const x = tensor([1.5, -2.25, 65504], { device, dtype: "f16", requiresGrad: true });
     const index = tensor([2, 0, 3, 0], { device, dtype: "i32" });
     const y = gather(x, 0, index);

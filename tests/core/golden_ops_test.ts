@@ -13,7 +13,7 @@ import {
 } from "../../core/mod.ts";
 import { tril, triu } from "../../core/tensor/triangle.ts";
 import { type GoldenTensor, type OpCase, opCases, typedValues, values } from "../golden/load.ts";
-import { type Bounds, gpu, reference } from "../util.ts";
+import { type Bounds, devices, reference } from "../util.ts";
 
 /** Options of the vectors; which of them an op has is up to the op. */
 interface Options {
@@ -344,16 +344,14 @@ async function differences(device: Device, golden: OpCase, call: Call): Promise<
 
 const byOp = Map.groupBy(opCases, ({ op }) => op);
 
-for (const device of [reference, gpu]) {
-  const where = device === reference ? "on the reference device" : "on WebGPU";
+for (const device of devices) {
   for (const [op, cases] of byOp) {
     Deno.test({
-      name: `${op}() gives PyTorch's numbers and gradients ${where}`,
-      ignore: device === null,
+      name: `${op}() gives PyTorch's numbers and gradients, ${device.kind}`,
       fn: async () => {
-        using _ = device!.scope();
+        using _ = device.scope();
         const lines = await Promise.all(
-          cases.map((c) => differences(device!, c, notOffered[c.name]?.instead ?? calls[op])),
+          cases.map((c) => differences(device, c, notOffered[c.name]?.instead ?? calls[op])),
         );
         assertEquals(lines.flat(), []);
       },

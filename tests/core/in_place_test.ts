@@ -2,9 +2,9 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { noGrad, SGD, tensor } from "../../core/mod.ts";
 import { updateInto } from "../../core/tensor/in_place.ts";
 import { apply, constant, input } from "../../kernels/expr.ts";
-import { gpu, reference } from "../util.ts";
+import { devices, reference } from "../util.ts";
 
-for (const device of gpu === null ? [reference] : [reference, gpu]) {
+for (const device of devices) {
   Deno.test(`updateInto() reads and writes the same elements in one dispatch, on ${device.kind}`, async () => {
     const x = tensor([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], { device, shape: [2, 5] });
     const column = tensor([[10], [100]], { device });

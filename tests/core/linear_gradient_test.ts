@@ -10,7 +10,7 @@ import {
   tensor,
 } from "../../core/mod.ts";
 import { Linear, ReLU, Sequential } from "../../nn/mod.ts";
-import { gpu, randomValues } from "../util.ts";
+import { randomValues, testOnDevices } from "../util.ts";
 import { devices, hardwareKernels } from "./devices.ts";
 import { trainBothWays } from "./program/training.ts";
 
@@ -107,7 +107,7 @@ function batchOf(device: Device, turn: number) {
   return [inputs, tensor(targets, { device, dtype: "i32" })] as const;
 }
 
-for (const device of [gpu, hardwareKernels].filter((d) => d !== null)) {
+for (const device of all.filter((d) => d.kind !== "reference")) {
   Deno.test(`jit() gives the bits of products with long sums and of bias gradients, ${label(device)}`, async () => {
     const captures = await trainBothWays(device, {
       subject: { make: model, batch: (device, _, turn) => batchOf(device, turn) },
@@ -125,13 +125,12 @@ for (const device of [gpu, hardwareKernels].filter((d) => d !== null)) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "jit() of a perceptron has no kernels for bias gradients, and none that copy",
-  ignore: gpu === null,
-  fn: () => {
-    const previous = setDefaultDevice(gpu);
-    using _ = gpu!.scope();
-    const [x, classes] = batchOf(gpu!, 0);
+  fn: (device) => {
+    const previous = setDefaultDevice(device);
+    using _ = device.scope();
+    const [x, classes] = batchOf(device, 0);
     const network = model();
     const optimizer = new Adam(network.parameters(), { lr: 0.01 });
     const step = jit(() => {

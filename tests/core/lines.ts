@@ -1,12 +1,13 @@
 /** Plain arrays as lines along an axis: what line by line ops are compared with. */
 
 import { type Device, type DType, type Tensor, tensor } from "../../core/mod.ts";
-import { gpu, randomValues, reference } from "../util.ts";
+import { cpu, gpu, randomValues, reference } from "../util.ts";
 
-/** The devices that value tests run on, by name; null where there is no adapter. */
+/** The devices that value tests run on, by name; null where there is none. */
 export const devices: readonly (readonly [string, Device | null])[] = [
   ["the reference", reference],
   ["WebGPU", gpu],
+  ["the CPU", cpu],
 ];
 
 /** Positions of the elements of each line, in row-major order of the other axes. */

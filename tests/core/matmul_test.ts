@@ -1,13 +1,20 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type Device, linear, type Tensor, tensor } from "../../core/mod.ts";
-import { compareWithReference, gpu, gradcheck, randomValues, reference, sample } from "../util.ts";
+import {
+  compareWithReference,
+  gradcheck,
+  randomValues,
+  reference,
+  sample,
+  testOnDevices,
+} from "../util.ts";
 import { devices, hardwareKernels } from "./devices.ts";
 import { indices, laidOut, layoutNames, listOf, type Plain, plainOf } from "./plain.ts";
 
 const all = hardwareKernels === null ? devices : [...devices, hardwareKernels];
 const label = (device: Device) =>
   device === hardwareKernels ? "webgpu with the kernels for hardware" : device.kind;
-const variants = [gpu, hardwareKernels].filter((d) => d !== null);
+const variants = all.filter((d) => d !== reference);
 
 function random(shape: readonly number[], seed: number): Plain {
   return plainOf(shape, randomValues(shape.reduce((a, b) => a * b, 1), seed));
@@ -223,7 +230,6 @@ for (const device of variants) {
 
 Deno.test({
   name: "matmul() takes more matrices than a dimension has workgroups",
-  ignore: gpu === null,
   fn: async () => {
     const count = 65_539;
     const a = Float64Array.from({ length: count * 2 }, (_, i) => i % 13 - 6);
@@ -267,7 +273,7 @@ Deno.test("matmul() gradients agree with central differences, to second order", 
 for (const device of variants) {
   Deno.test(`matmul() agrees with the reference, forward and backward, ${label(device)}`, async () => {
     // One of each form is enough for the second kind of kernels.
-    const chosen = differentiable.filter((_, i) => device === gpu || i % 4 === 3);
+    const chosen = differentiable.filter((_, i) => device !== hardwareKernels || i % 4 === 3);
     for (const [name, fn, shapes] of chosen) {
       const longest = Math.max(...shapes.flat());
       const bounds = { rel: 1e-6, abs: 1e-6 * Math.max(8, longest / 4) };
@@ -276,12 +282,12 @@ for (const device of variants) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "matmul() of f16 sums in f32, and mixed operands give f32",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
+  f16: true,
+  fn: async (device) => {
     const x = tensor(new Float64Array(3000).fill(1), {
-      device: gpu!,
+      device,
       shape: [1, 3000],
       dtype: "f16",
     });
@@ -289,8 +295,8 @@ Deno.test({
     // 2999 is no f16; sums in f16 would stop at 2048.
     assertEquals([out.dtype, await out.item()], ["f16", 3000]);
     assertEquals(x.matmul(x.t().to("f32")).dtype, "f32");
-    const w = tensor([[1, 2]], { device: gpu!, dtype: "f16", requiresGrad: true });
-    linear(tensor([[3, 4]], { device: gpu!, dtype: "f16" }), w).sum().backward();
+    const w = tensor([[1, 2]], { device, dtype: "f16", requiresGrad: true });
+    linear(tensor([[3, 4]], { device, dtype: "f16" }), w).sum().backward();
     assertEquals([w.grad!.dtype, await w.grad!.array()], ["f16", [[3, 4]]]);
   },
 });
@@ -328,12 +334,15 @@ Deno.test("matmul() refuses what does not fit, and allocates nothing", () => {
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "matmul() refuses tensors of different devices",
-  ignore: gpu === null,
-  fn: () => {
-    const [a, b] = [gpu!, reference].map((device) => tensor([[1]], { device }));
-    assertThrows(() => a.matmul(b), TypeError, "different devices: found webgpu and reference");
+  fn: (device) => {
+    const [a, b] = [device, reference].map((d) => tensor([[1]], { device: d }));
+    assertThrows(
+      () => a.matmul(b),
+      TypeError,
+      `different devices: found ${device.kind} and reference`,
+    );
     assertThrows(() => linear(a, a, b.select(0, 0)), TypeError, "different devices");
   },
 });

@@ -9,7 +9,7 @@ import {
   SGD,
 } from "../../core/optim/mod.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { assertClose, gpu, randomValues, reference } from "../util.ts";
+import { assertClose, randomValues, reference, testOnDevices } from "../util.ts";
 import { devices, hardwareKernels } from "./devices.ts";
 import {
   adam,
@@ -375,17 +375,16 @@ Deno.test("skipNonFinite finds every NaN and infinity among f16 gradients", asyn
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "skipNonFinite finds one NaN among four million gradients, wherever it is",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const n = 4_200_001;
-    const x = tensor(new Float64Array(n), { device: gpu!, requiresGrad: true });
+    const x = tensor(new Float64Array(n), { device, requiresGrad: true });
     using optimizer = new SGD([x], { lr: 1, skipNonFinite: true });
     for (const at of [0, 77_777, n - 1]) {
       const g = new Float64Array(n).fill(1);
       g[at] = NaN;
-      x.grad = tensor(g, { device: gpu! });
+      x.grad = tensor(g, { device });
       optimizer.step();
     }
     assertEquals(await optimizer.skippedSteps!.item(), 3);

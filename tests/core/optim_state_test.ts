@@ -10,9 +10,7 @@ import {
   SGD,
 } from "../../core/optim/mod.ts";
 import { assertEquals, assertStrictEquals, assertThrows } from "@std/assert";
-import { gpu, randomValues, reference } from "../util.ts";
-
-const devices = [reference, ...gpu === null ? [] : [gpu]];
+import { devices, randomValues, reference } from "../util.ts";
 
 function parametersOn(device: Device): Tensor[] {
   return [[3, 2], [70], []].map((shape, i) => {

@@ -11,7 +11,7 @@ import {
   sgd,
   STEPS,
 } from "./optim_rules.ts";
-import { assertClose, gpu, randomValues, reference } from "../util.ts";
+import { assertClose, devices, randomValues, reference, testOnDevices } from "../util.ts";
 
 function place(device: Device, { shape, start }: Plain): Tensor {
   return tensor(start, { device, shape, requiresGrad: true });
@@ -104,27 +104,25 @@ for (const [name, make, rule] of cases) {
     await follow(reference, make, rule, false, name);
     await follow(reference, make, rule, true, `${name} with missing gradients`);
   });
-  Deno.test({
+  testOnDevices({
     name: `${name}: step() follows the recurrence on the device`,
-    ignore: gpu === null,
-    fn: async () => {
-      await follow(gpu!, make, rule, false, name);
-      await follow(gpu!, make, rule, true, `${name} with missing gradients`);
+    fn: async (device) => {
+      await follow(device, make, rule, false, name);
+      await follow(device, make, rule, true, `${name} with missing gradients`);
     },
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "step() changes a large transposed parameter on the device",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const values = randomValues(500 * 701, 1);
-    const wide = tensor(values, { device: gpu!, shape: [500, 701] });
+    const wide = tensor(values, { device, shape: [500, 701] });
     const parameter = wide.t();
     parameter.requiresGrad = true;
     const optimizer = new Adam([parameter], { lr: 0.1 });
     const g = randomValues(500 * 701, 2);
-    parameter.mul(tensor(g, { device: gpu!, shape: [701, 500] })).sum().backward();
+    parameter.mul(tensor(g, { device, shape: [701, 500] })).sum().backward();
     optimizer.step();
     const got = await parameter.data();
     for (let at = 0; at < got.length; at += 997) {
@@ -146,7 +144,7 @@ function dispatchesOf(device: Device, fn: () => void): number {
   return device.work().dispatches - before;
 }
 
-for (const device of [reference, ...gpu === null ? [] : [gpu]]) {
+for (const device of devices) {
   Deno.test(`step() is one dispatch for each arena (${device.kind})`, () => {
     for (const [name, make] of cases) {
       const plains = shapes.map((shape, i) => plain(shape, i + 1));
@@ -239,7 +237,7 @@ Deno.test("step() counts as a change in place of what autograd saved", () => {
   assertThrows(() => loss.backward(), Error, "changed in place");
 });
 
-for (const device of [reference, ...gpu === null ? [] : [gpu]]) {
+for (const device of devices) {
   Deno.test({
     name: `step() changes f16 parameters with f32 slots (${device.kind})`,
     ignore: !device.traits.f16,
@@ -270,7 +268,7 @@ for (const device of [reference, ...gpu === null ? [] : [gpu]]) {
 }
 
 Deno.test("eps 0 leaves elements that never had a gradient, and the padding, alone", async () => {
-  for (const device of [reference, ...gpu === null ? [] : [gpu]]) {
+  for (const device of devices) {
     const makes: Make[] = [
       (p) => new Adam(p, { eps: 0, lr: 1 }),
       (p) => new RMSprop(p, { eps: 0, lr: 1, centered: true, momentum: 0.5 }),

@@ -11,16 +11,15 @@ import { assertEquals, assertThrows } from "@std/assert";
 import {
   assertClose,
   compareWithReference,
-  gpu,
+  devices,
   gradcheck,
   randomValues,
   reference,
   type Sample,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import { type LayerCase, layerCases, typedValues, values } from "../golden/load.ts";
-
-const devices = [reference, ...gpu === null ? [] : [gpu]];
 
 function poolOf({ layer, args, options }: LayerCase): (x: Tensor) => Tensor {
   if (layer === "MaxPool2d") return (x) => maxPool2d(x, options as unknown as MaxPool2dOptions);
@@ -128,16 +127,15 @@ for (const [name, pool] of [...maxPools, ...avgPools]) {
     }
   });
 
-  Deno.test({
+  testOnDevices({
     name: `${name}: the device agrees with the reference`,
-    ignore: gpu === null,
-    fn: async () => {
+    fn: async (device) => {
       for (const [i, shape] of shapes.entries()) {
         for (const [order, arrange] of i < 2 ? orders : orders.slice(1, 2)) {
           const fn = (x: Tensor) => pool(arrange(x));
           const label = `${name} of [${shape}], ${order}`;
           const bounds = name.startsWith("max") ? { rel: 1e-7, abs: 2e-7 } : { rel: 0, abs: 1e-6 };
-          await compareWithReference(gpu!, fn, [sample(shape, i + 1)], bounds, label);
+          await compareWithReference(device, fn, [sample(shape, i + 1)], bounds, label);
         }
       }
     },
@@ -226,13 +224,12 @@ for (const device of devices) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "pooling of more threads than one dimension of workgroups holds",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const shape = [1, 1, 2100, 2100];
     const data = randomValues(2100 * 2100, 5);
-    const x = tensor(data, { device: gpu!, shape, requiresGrad: true });
+    const x = tensor(data, { device, shape, requiresGrad: true });
     const y = maxPool2d(x, { kernelSize: 3, stride: 1, padding: 1 });
     const [gradient] = grad(y.sum(), [x]);
     const [got, places] = await Promise.all([y.data(), gradient.data()]);

@@ -25,7 +25,7 @@ import {
 } from "../../core/tensor/random_tensors.ts";
 import { order } from "../../data/order.ts";
 import { normalCdf, normalQuantile } from "../../kernels/normal_distribution.ts";
-import { assertClose, gpu, reference } from "../util.ts";
+import { assertClose, cpu, gpu, reference, testOnDevices } from "../util.ts";
 import { devices } from "./lines.ts";
 
 const MILLION = 1_000_000;
@@ -152,13 +152,12 @@ function draws(device: Device, shape: number[]): Record<string, Tensor> {
   };
 }
 
-Deno.test({
+testOnDevices({
   name:
     "uniform() normal() truncatedNormal() and the others on the device agree with the reference",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const want = draws(reference, [317, 211]);
-    for (const [name, t] of Object.entries(draws(gpu!, [317, 211]))) {
+    for (const [name, t] of Object.entries(draws(device, [317, 211]))) {
       // The angle of a normal draw is rounded at π, and multiplied by up to 6.7 deviations of 2.
       const abs = name === "normal" ? 4e-6 : 1e-6;
       assertClose(await t.data(), await want[name].data(), { rel: 1e-6, abs }, name);
@@ -166,13 +165,12 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "randomBits() serve more elements than one dimension of workgroups",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
+  fn: async (device) => {
+    using _ = device.scope();
     const key = new Key(8);
-    const words = await randomBits([65535 * 64 + 77], { key, device: gpu! }).data();
+    const words = await randomBits([65535 * 64 + 77], { key, device }).data();
     for (const i of [0, 4_000_000, words.length - 1]) {
       assertEquals(words[i], threefry2x32(key.k0, key.k1, i, 0)[0]);
     }
@@ -234,7 +232,7 @@ Deno.test("normalCdf() and normalQuantile() agree with integration, tables and e
   assertAlmostEquals(normalQuantile(0.975, 0.025), 1.959963984540054, 1e-12);
 });
 
-const many = gpu ?? reference;
+const many = cpu ?? gpu ?? reference;
 
 Deno.test("uniform() of a million draws has the moments and spread of its range", async () => {
   using _ = many.scope();

@@ -3,13 +3,13 @@ import { grad, type Tensor, tensor } from "../../core/mod.ts";
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   reference,
   type Sample,
   sample,
+  testOnDevices,
 } from "../util.ts";
-import { devices, hardwareKernels } from "./devices.ts";
+import { devices, kernelSets } from "./devices.ts";
 
 interface Case {
   readonly name: string;
@@ -53,20 +53,18 @@ Deno.test("gradients of reductions agree with central differences, to second ord
 
 const close = { rel: 2e-6, abs: 2e-6 };
 
-Deno.test({
+testOnDevices({
   name: "reductions on the device agree with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     for (const { name, fn, input } of cases) {
-      await compareWithReference(gpu!, fn, [input], close, name);
+      await compareWithReference(device, fn, [input], close, name);
     }
   },
 });
 
-for (const device of [gpu, hardwareKernels]) {
-  const which = device === gpu ? "the device" : "the kernels for hardware";
+for (const [which, device] of kernelSets) {
   Deno.test({
-    name: `reductions of long lines on ${which} agree with the reference, forward and backward`,
+    name: `reductions of long lines agree with the reference, forward and backward, ${which}`,
     ignore: device === null,
     fn: async () => {
       const long = sample([3, 1100], 6);
@@ -153,19 +151,19 @@ for (const device of devices) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "reductions of f16 sum in f32",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
+  f16: true,
+  fn: async (device) => {
     // In f16 the sum would stop at 2048, where adding 1 no longer changes it.
-    const x = tensor(new Float64Array(6000).fill(1), { device: gpu!, dtype: "f16", shape: [6000] });
+    const x = tensor(new Float64Array(6000).fill(1), { device, dtype: "f16", shape: [6000] });
     assertEquals(await Promise.all([x.sum(), x.max(), x.mean()].map((t) => t.item())), [
       6000,
       1,
       1,
     ]);
     assertEquals([x.sum().dtype, x.max().dtype], ["f32", "f32"]);
-    const leaf = tensor([1, 2, 3], { device: gpu!, dtype: "f16", requiresGrad: true });
+    const leaf = tensor([1, 2, 3], { device, dtype: "f16", requiresGrad: true });
     leaf.mul(leaf).sum().backward();
     assertEquals([leaf.grad!.dtype, await leaf.grad!.array()], ["f16", [2, 4, 6]]);
   },

@@ -7,7 +7,6 @@ import {
   assertClose,
   compareWithReference,
   evaluate,
-  gpu,
   gradcheck,
   randomValues,
   reference,
@@ -15,7 +14,7 @@ import {
   sample,
   type TensorFunction,
 } from "../util.ts";
-import { devices, hardwareKernels } from "./devices.ts";
+import { devices, hardwareKernels, kernelSets } from "./devices.ts";
 
 const eps = 0.05;
 
@@ -173,11 +172,9 @@ const layouts: [string, TensorFunction, Sample[]][] = [
   ["no rows", over([1]), [sample([0, 20], 1), sample([20], 2), sample([20], 3)]],
 ];
 
-for (
-  const [name, device] of [["the device", gpu], ["kernels for hardware", hardwareKernels]] as const
-) {
+for (const [name, device] of kernelSets) {
   Deno.test({
-    name: `rowNorm() with ${name} agrees with the reference in every layout`,
+    name: `rowNorm() agrees with the reference in every layout, ${name}`,
     ignore: device === null,
     fn: async (t) => {
       for (const [label, fn, inputs] of layouts) {

@@ -5,11 +5,11 @@ import { cumsum } from "../../core/tensor/scan.ts";
 import {
   assertClose,
   compareWithReference,
-  gpu,
   gradcheck,
   randomValues,
   reference,
   sample,
+  testOnDevices,
 } from "../util.ts";
 import { devices, firstDifference, mapLines, scattered } from "./lines.ts";
 
@@ -85,15 +85,14 @@ Deno.test("cumsum() gradients agree with central differences, to second order", 
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "cumsum() on the device agrees with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const cases: [number[], number][] = [[[1], 0], [[7, 11, 3], 1], [[2, 2999], 1], [[2999, 2], 0]];
     for (const [shape, dim] of cases) {
       const bounds = { rel: 0, abs: 5e-7 * shape[dim] + 1e-6 };
       await compareWithReference(
-        gpu!,
+        device,
         (x) => cumsum(x, dim),
         [sample(shape, 5)],
         bounds,
@@ -101,7 +100,7 @@ Deno.test({
       );
       const turned = shape.length - 1 - dim;
       await compareWithReference(
-        gpu!,
+        device,
         (x) => cumsum(x.permute(shape.map((_, d) => shape.length - 1 - d)), turned),
         [sample(shape, 6)],
         bounds,
@@ -111,23 +110,22 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "cumsum() of f16 is summed in f32",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
+  f16: true,
+  fn: async (device) => {
     // In f16, 2048 + 1 is 2048.
-    const y = cumsum(tensor(new Float32Array(4096).fill(1), { device: gpu!, dtype: "f16" }), 0);
+    const y = cumsum(tensor(new Float32Array(4096).fill(1), { device, dtype: "f16" }), 0);
     assertEquals(y.dtype, "f16");
     assertEquals((await y.data())[4095], 4096);
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "cumsum() serves more lines than one dimension of workgroups, and is the same every time",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
-    const x = uniform([2, 65535 * 64 + 77], { key: new Key(1), device: gpu! });
+  fn: async (device) => {
+    using _ = device.scope();
+    const x = uniform([2, 65535 * 64 + 77], { key: new Key(1), device });
     const [first, second, top, all] = await Promise.all([
       cumsum(x, 0).data(),
       cumsum(x, 0).data(),

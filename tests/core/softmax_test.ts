@@ -6,13 +6,12 @@ import {
   assertClose,
   compareWithReference,
   evaluate,
-  gpu,
   randomValues,
   type Sample,
   sample,
   type TensorFunction,
 } from "../util.ts";
-import { devices, hardwareKernels } from "./devices.ts";
+import { devices, hardwareKernels, kernelSets } from "./devices.ts";
 
 /** Softmax, its logarithm, and the gradients of either for a cotangent, of rows of a matrix. */
 function definition(x: ArrayLike<number>, length: number, g: ArrayLike<number>) {
@@ -80,11 +79,9 @@ const layouts: [string, TensorFunction, Sample[]][] = [
   ["no elements", both(1), [sample([5, 0], 1)]],
 ];
 
-for (
-  const [name, device] of [["the device", gpu], ["kernels for hardware", hardwareKernels]] as const
-) {
+for (const [name, device] of kernelSets) {
   Deno.test({
-    name: `softmax() with ${name} agrees with the reference in every layout`,
+    name: `softmax() agrees with the reference in every layout, ${name}`,
     ignore: device === null,
     fn: async (t) => {
       for (const [label, fn, inputs] of layouts) {

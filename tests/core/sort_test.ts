@@ -3,7 +3,14 @@ import { type DType, Key, tensor } from "../../core/mod.ts";
 import { gather } from "../../core/tensor/gather.ts";
 import { uniform } from "../../core/tensor/random_tensors.ts";
 import { sort, topk } from "../../core/tensor/sort.ts";
-import { compareWithReference, gpu, gradcheck, randomValues, reference, sample } from "../util.ts";
+import {
+  compareWithReference,
+  gradcheck,
+  randomValues,
+  reference,
+  sample,
+  testOnDevices,
+} from "../util.ts";
 import { coarseValues, devices, firstDifference, mapLines, scattered } from "./lines.ts";
 
 /** Stable order of a line, NaN as the largest. */
@@ -141,23 +148,21 @@ Deno.test("sort() topk() gradients agree with central differences, to second ord
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "sort() topk() on the device agree with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     const x = sample([3, 211], 4);
-    await compareWithReference(gpu!, (x) => sort(x, 1).values, [x], 0, "sort");
-    await compareWithReference(gpu!, (x) => sort(x.transpose(0, 1), 0).values, [x], 0, "turned");
-    await compareWithReference(gpu!, (x) => topk(x, 20, 1).values, [x], 0, "topk");
+    await compareWithReference(device, (x) => sort(x, 1).values, [x], 0, "sort");
+    await compareWithReference(device, (x) => sort(x.transpose(0, 1), 0).values, [x], 0, "turned");
+    await compareWithReference(device, (x) => topk(x, 20, 1).values, [x], 0, "topk");
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "sort() of a million numbers is a permutation in order, the same every time",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
-    const x = uniform([1_000_003], { key: new Key(3), device: gpu! });
+  fn: async (device) => {
+    using _ = device.scope();
+    const x = uniform([1_000_003], { key: new Key(3), device });
     const { values, indices } = sort(x);
     const [plain, sorted, order, gathered, again] = await Promise.all([
       x.data(),
@@ -173,12 +178,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "sort() serves more elements than one dimension of workgroups",
-  ignore: gpu === null,
-  fn: async () => {
-    using _ = gpu!.scope();
-    const x = uniform([1_400_001, 3], { key: new Key(4), device: gpu! });
+  fn: async (device) => {
+    using _ = device.scope();
+    const x = uniform([1_400_001, 3], { key: new Key(4), device });
     const [before, after] = await Promise.all([x.data(), sort(x, 1).values.data()]);
     for (let i = 0; i < before.length; i += 3) {
       const [a, b, c] = [before[i], before[i + 1], before[i + 2]].sort((x, y) => x - y);

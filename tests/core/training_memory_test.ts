@@ -2,13 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { AdamW, Context, Engine, Key, normal, SupervisedStepOutput } from "../../core/mod.ts";
 import { MeanLoss, MetricsCallback, MultiClassAccuracy } from "../../metrics/mod.ts";
 import { crossEntropy, MLPNode } from "../../nn/mod.ts";
-import { gpu } from "../util.ts";
+import { testOnDevices } from "../util.ts";
 
-Deno.test({
+testOnDevices({
   name: "a training loop of 2,000 steps ends with the buffers and bytes that it had at step 100",
-  ignore: gpu === null,
-  fn: async () => {
-    const device = gpu!;
+  fn: async (device) => {
     // Nothing may be left to the collector, which comes when it likes.
     const building = device.scope();
     const model = new MLPNode({ inFeatures: 8, dims: [16, 4] }).build({ device, seed: 1 });

@@ -5,11 +5,11 @@ import {
   assertClose,
   compareWithReference,
   evaluate,
-  gpu,
   gradcheck,
   randomValues,
   reference,
   sample,
+  testOnDevices,
 } from "../util.ts";
 
 const ops = { triu, tril };
@@ -62,21 +62,26 @@ for (const op of ["triu", "tril"] as const) {
     assertEquals(await t.array(), [[0, 0], [0, 0]]);
   });
 
-  Deno.test({
+  testOnDevices({
     name: `${op}() gives the bits of the reference on WebGPU`,
-    ignore: gpu === null,
-    fn: async () => {
+    fn: async (device) => {
       const run = (diagonal: number) => (t: Tensor) => ops[op](t, diagonal);
       for (const shape of shapes) {
         for (const diagonal of [0, -1, 2]) {
-          await compareWithReference(gpu!, run(diagonal), [sample(shape, 4)], 0, `${op} ${shape}`);
+          await compareWithReference(
+            device,
+            run(diagonal),
+            [sample(shape, 4)],
+            0,
+            `${op} ${shape}`,
+          );
         }
       }
       const views = (t: Tensor) => ops[op](t.transpose(0, 1).slice({ start: 1 }, { step: 2 }), 1);
-      await compareWithReference(gpu!, views, [sample([7, 9], 6)], 0, `${op} of a view`);
+      await compareWithReference(device, views, [sample([7, 9], 6)], 0, `${op} of a view`);
       for (const dtype of ["i32", "u32", "bool"] as const) {
         const x = { shape: [3, 4], data: new Float64Array(12).fill(1), dtype };
-        await compareWithReference(gpu!, run(1), [x], 0, `${op} of ${dtype}`);
+        await compareWithReference(device, run(1), [x], 0, `${op} of ${dtype}`);
       }
     },
   });

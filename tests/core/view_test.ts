@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { concat, type Device, noGrad, stack, type Tensor, tensor } from "../../core/mod.ts";
 import type { DType } from "../../kernels/types.ts";
-import { compareWithReference, gpu, gradcheck, reference, sample } from "../util.ts";
+import { compareWithReference, gradcheck, reference, sample, testOnDevices } from "../util.ts";
 import { devices } from "./devices.ts";
 import { counting, laidOut, layoutNames, listOf, plainOf } from "./plain.ts";
 import { meaningOf, viewCases } from "./view_cases.ts";
@@ -36,10 +36,10 @@ for (const device of devices) {
   }
 }
 
-Deno.test({
+testOnDevices({
   name: "views of f16 give the elements that plain arrays give",
-  ignore: !gpu?.traits.f16,
-  fn: () => checkValues(gpu!, "f16"),
+  f16: true,
+  fn: (device) => checkValues(device, "f16"),
 });
 
 Deno.test("views have gradients that agree with central differences, to second order", async (t) => {
@@ -54,15 +54,14 @@ Deno.test("views have gradients that agree with central differences, to second o
   }
 });
 
-Deno.test({
+testOnDevices({
   name: "views on the device agree with the reference, forward and backward",
-  ignore: gpu === null,
-  fn: async () => {
+  fn: async (device) => {
     for (const { name, shapes, view } of viewCases) {
       const through = (...inputs: Tensor[]) =>
         view(...inputs.map((x) => x.flip([...x.shape.keys()]).mul(0.5))).mul(2);
       const samples = shapes.map((shape, i) => sample(shape, i + 1));
-      await compareWithReference(gpu!, through, samples, 1e-6, name);
+      await compareWithReference(device, through, samples, 1e-6, name);
     }
   },
 });
@@ -112,11 +111,11 @@ for (const device of devices) {
   });
 }
 
-Deno.test({
+testOnDevices({
   name: "to() f16 rounds to 11 bits, and gradients flow through it",
-  ignore: !gpu?.traits.f16,
-  fn: async () => {
-    const x = tensor([1.0009765, 65504, 7e4, 1e-8, -0.1], { device: gpu!, requiresGrad: true });
+  f16: true,
+  fn: async (device) => {
+    const x = tensor([1.0009765, 65504, 7e4, 1e-8, -0.1], { device, requiresGrad: true });
     const half = x.to("f16");
     assertEquals(half.dtype, "f16");
     assertEquals(
@@ -232,11 +231,10 @@ for (const device of devices) {
   }
 }
 
-Deno.test({
+testOnDevices({
   name: "concat() refuses tensors of different devices",
-  ignore: gpu === null,
-  fn: () => {
-    const [a, b] = [gpu!, reference].map((device) => tensor([1], { device }));
+  fn: (device) => {
+    const [a, b] = [device, reference].map((d) => tensor([1], { device: d }));
     assertThrows(() => concat([a, b]), TypeError, "Cannot concat tensors of different devices");
   },
 });

@@ -21,9 +21,7 @@ import {
 } from "../../data/mod.ts";
 import { Flatten, Linear, Sequential } from "../../nn/mod.ts";
 import { ownDevice } from "../core/devices.ts";
-import { gpu, randomValues, reference } from "../util.ts";
-
-const devices: readonly Device[] = gpu === null ? [reference] : [reference, gpu];
+import { devices, randomValues, reference, testOnDevices } from "../util.ts";
 
 /** On the device, and on the host with an upload for each batch. */
 const placements = [{}, { residentBytes: 0 }] as const;
@@ -180,11 +178,10 @@ Deno.test("ImageLoader() keeps a data set on the device up to residentBytes", ()
   assertEquals([fits.isResident, tooLarge.isResident], [true, false]);
 });
 
-Deno.test({
+testOnDevices({
   name: "ImageLoader() uploads batches where the device has no room for the data set",
-  ignore: gpu === null,
-  fn: async () => {
-    const device = await ownDevice({ memoryBudget: 2 ** 16 });
+  fn: async ({ kind }) => {
+    const device = await ownDevice({ kind, memoryBudget: 2 ** 16 });
     {
       using _ = device.scope();
       const dataset = colours(2000);
@@ -257,7 +254,8 @@ async function train(device: Device, make: Make): Promise<{ losses: number[]; li
 
 Deno.test("ImageLoader() trains as a DataLoader does, in flat memory", async () => {
   const dataset = digits({ split: "train", count: 50, seed: 4 });
-  for (const open of gpu === null ? [referenceDevice] : [referenceDevice, ownDevice]) {
+  for (const { kind } of devices) {
+    const open = () => ownDevice({ kind });
     // A device for each run, since what an earlier one left is collected at some time.
     const trainAlone = async (make: Make) => {
       const device = await open();

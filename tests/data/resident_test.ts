@@ -16,7 +16,7 @@ import {
 } from "../../data/mod.ts";
 import { MAP_TENSORS } from "../../core/leaves.ts";
 import { devices, ownDevice } from "../core/devices.ts";
-import { gpu, randomValues, reference } from "../util.ts";
+import { f32Devices, randomValues, reference, testOnDevices } from "../util.ts";
 import { mnistFolder } from "./permissions.ts";
 
 /** Images of several channels, each with a normalisation of its own. */
@@ -141,11 +141,10 @@ Deno.test("ResidentDataset() refuses what is no image", () => {
   );
 });
 
-Deno.test({
+testOnDevices({
   name: "ResidentDataset() leaves nothing behind where the device is too small",
-  ignore: gpu === null,
-  fn: async () => {
-    const device = await ownDevice({ memoryBudget: 2 ** 16 });
+  fn: async ({ kind }) => {
+    const device = await ownDevice({ kind, memoryBudget: 2 ** 16 });
     const before = device.memory().liveBytes;
     assertThrows(() => new ResidentDataset(colours(2000), { device }), OutOfMemoryError);
     assertEquals(device.memory().liveBytes, before);
@@ -263,12 +262,14 @@ Deno.test("ImageBatch() moves images inside of captured steps as outside", async
 
 Deno.test({
   name: "batch() gives the real MNIST images as the host does",
-  ignore: mnistFolder === undefined || gpu === null,
+  ignore: mnistFolder === undefined,
   fn: async () => {
     const dataset = await mnist({ split: "test", dataDir: mnistFolder, limit: 500 });
-    using _ = gpu!.scope();
-    using resident = new ResidentDataset(dataset, { device: gpu! });
-    const indices = Array.from({ length: 500 }, (_, i) => (i * 7) % 500);
-    await assertSameBatch(resident.batch(indices), hostBatch(dataset, indices, gpu!));
+    for (const device of f32Devices) {
+      using _ = device.scope();
+      using resident = new ResidentDataset(dataset, { device });
+      const indices = Array.from({ length: 500 }, (_, i) => (i * 7) % 500);
+      await assertSameBatch(resident.batch(indices), hostBatch(dataset, indices, device));
+    }
   },
 });

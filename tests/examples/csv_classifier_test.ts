@@ -1,17 +1,17 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { readRun } from "../../track/mod.ts";
-import { gpu } from "../util.ts";
 import { canRun, lastJson, runExample } from "./command.ts";
 
 Deno.test({
   name: "csv_classifier.ts writes a table, learns it, and leaves a run",
-  ignore: !canRun || gpu === null,
+  ignore: !canRun,
   fn: async () => {
     const runs = await Deno.makeTempDir();
     const table = `${runs}/spirals.csv`;
-    const args = ["--file", table, "--runs", runs, "--json"];
+    const args = ["--file", table, "--runs", runs, "--device", "cpu", "--json"];
     const { code, stdout, stderr } = await runExample("examples/csv_classifier.ts", args);
     assertEquals(code, 0, stderr);
+    assertMatch(stderr, /test rows; cpu: WebAssembly .+ \(asked for\)$/m);
     assertEquals((await Deno.readTextFile(table)).split(/\r?\n/)[0], "x,y,color");
     const result = lastJson(stdout);
     // Guessing gives 0.33; a linear model about 0.5.

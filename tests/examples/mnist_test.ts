@@ -1,11 +1,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { encodeIdx } from "../../data/mod.ts";
 import { readRun } from "../../track/mod.ts";
-import { gpu } from "../util.ts";
 import { canRun, lastJson, runExample } from "./command.ts";
 
 const file = "examples/mnist.ts";
-const ignore = !canRun || gpu === null;
+const ignore = !canRun;
 
 async function mnistFolder(labels: readonly number[]): Promise<string> {
   const dir = await Deno.makeTempDir();
@@ -36,6 +35,10 @@ Deno.test({
     ];
     const { code, stdout, stderr } = await runExample(file, args);
     assertEquals(code, 0, stderr);
+    assertMatch(
+      stderr,
+      /test images; (webgpu: .+ \(hardware adapter\)|cpu: WebAssembly .+ \(.+\))$/m,
+    );
     const result = lastJson(stdout);
     assertEquals(Object.keys(result), [
       "dataset",
@@ -72,7 +75,7 @@ Deno.test({
       ["an unknown flag", ["--epoch", "3"], /Cannot understand "--epoch"/],
       ["a bad number", ["--epochs", "none"], /Cannot use --epochs none: expected a whole number/],
       ["an unknown data set", ["--dataset", "cats"], /expected mnist, fashion, digits/],
-      ["an unknown device", ["--device", "tpu"], /expected auto, webgpu, cpu/],
+      ["an unknown device", ["--device", "tpu"], /expected auto, webgpu, cpu, reference/],
       ["a missing folder", ["--data", `${runs}/nowhere`], /nowhere/],
       ["a corrupt file", ["--data", corrupt], /train-images-idx3-ubyte/],
       ["a label out of range", ["--data", await mnistFolder([1, 2, 3, 77])], /77/],
@@ -92,7 +95,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "mnist.ts says what to install where there is no adapter",
+  name: "mnist.ts without an adapter trains on the CPU, or says what to install if it shall not",
   ignore: !canRun,
   fn: async () => {
     const env = {
@@ -100,9 +103,14 @@ Deno.test({
       VK_DRIVER_FILES: "/nonexistent",
       DENO_WEBGPU_BACKEND: "vulkan",
     };
-    const { code, stderr } = await runExample(file, ["--dataset", "digits", "--limit", "64"], env);
+    const args = ["--dataset", "digits", "--limit", "64", "--epochs", "1"];
+    const { code, stderr } = await runExample(file, [...args, "--device", "webgpu"], env);
     assertEquals(code, 1);
     assertStringIncludes(stderr, "no WebGPU adapter was found; install a Vulkan driver");
+    const runs = await Deno.makeTempDir();
+    const chosen = await runExample(file, [...args, "--runs", runs], env);
+    assertEquals(chosen.code, 0, chosen.stderr);
+    assertMatch(chosen.stderr, /; cpu: WebAssembly .+ \(no WebGPU adapter was found\)$/m);
   },
 });
 

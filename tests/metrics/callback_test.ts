@@ -5,7 +5,7 @@ import {
   EvalOnEpochEndCallback,
   SupervisedStepOutput,
 } from "../../core/engine/mod.ts";
-import { type Device, DeviceError, getDevice, referenceDevice, tensor } from "../../core/mod.ts";
+import { type Device, referenceDevice, tensor } from "../../core/mod.ts";
 import {
   BinaryAccuracy,
   BinaryF1,
@@ -15,12 +15,7 @@ import {
   MetricsCallback,
   MultiClassAccuracy,
 } from "../../metrics/mod.ts";
-
-const reference = referenceDevice();
-const gpu = await getDevice().catch((error) => {
-  if (error instanceof DeviceError) return null;
-  throw error;
-});
+import { reference, testOnDevices } from "../util.ts";
 
 /** A batch is [predicted labels, true labels, loss]. */
 type Batch = [number[], number[], number];
@@ -132,11 +127,9 @@ Deno.test("MetricsCallback leaves no memory behind but the counters", async () =
   assertEquals(device.memory().liveBuffers, metrics.length);
 });
 
-Deno.test({
-  name: "Metrics agree on a WebGPU device and the reference",
-  ignore: gpu === null,
-  async fn() {
-    if (gpu === null) return;
+testOnDevices({
+  name: "metrics agree with those on the reference",
+  fn: async (device) => {
     const all = () =>
       new MetricsCallback([
         new MultiClassAccuracy(),
@@ -156,10 +149,10 @@ Deno.test({
       return engine.loop([[1, 2, -3, 0], [-1, 4, 0.5]]);
     };
     const [a, b] = await Promise.all(
-      [gpu, reference].map((d) => classifier([all()], d).loop(BATCHES)),
+      [device, reference].map((d) => classifier([all()], d).loop(BATCHES)),
     );
     assertEquals(a.metrics, b.metrics);
-    const [c, d] = [await binary(gpu), await binary(reference)];
+    const [c, d] = [await binary(device), await binary(reference)];
     assertEquals(c.metrics, d.metrics);
     assertEquals(c.metrics.accuracy, 5 / 7);
   },

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { Device } from "../../core/mod.ts";
 import * as nn from "../../nn/mod.ts";
 import { batchNormCases, layerCases } from "../golden/load.ts";
-import { type Bounds, gpu, reference } from "../util.ts";
+import { type Bounds, reference, testOnDevices } from "../util.ts";
 import { assertGolden, assertPass, DIGITS, placeAll, placeInputs } from "./golden.ts";
 
 type LayerClass = new (...args: unknown[]) => nn.TensorModule;
@@ -67,11 +67,10 @@ Deno.test("layers give PyTorch's outputs and gradients, on the reference device"
   await runLayers(reference, () => DIGITS);
 });
 
-Deno.test({
+testOnDevices({
   name: "layers give PyTorch's outputs and gradients, on WebGPU",
-  ignore: gpu === null,
-  fn: async () => {
-    await runLayers(gpu!, boundsOf);
+  fn: async (device) => {
+    await runLayers(device, boundsOf);
   },
 });
 
@@ -79,10 +78,9 @@ Deno.test("BatchNorm gives PyTorch's results and statistics, on the reference de
   await runBatchNorms(reference, DIGITS);
 });
 
-Deno.test({
+testOnDevices({
   name: "BatchNorm gives PyTorch's results and statistics, on WebGPU",
-  ignore: gpu === null,
-  fn: async () => {
-    await runBatchNorms(gpu!, { rel: 5e-6, abs: 5e-6 });
+  fn: async (device) => {
+    await runBatchNorms(device, { rel: 5e-6, abs: 5e-6 });
   },
 });

@@ -2,7 +2,14 @@ import { assert, assertEquals, assertStrictEquals, assertThrows } from "@std/ass
 import { type Device, DTypeError, ShapeError, type Tensor, tensor, zeros } from "../../core/mod.ts";
 import * as nn from "../../nn/mod.ts";
 import { lossCases } from "../golden/load.ts";
-import { type Bounds, gpu, gradcheck, reference as device, sample } from "../util.ts";
+import {
+  type Bounds,
+  devices,
+  gradcheck,
+  reference as device,
+  sample,
+  testOnDevices,
+} from "../util.ts";
 import { assertPass, DIGITS, placeInputs } from "./golden.ts";
 
 type Loss = (input: Tensor, target: Tensor, options: Record<string, unknown>) => Tensor;
@@ -42,11 +49,10 @@ Deno.test("loss modules give PyTorch's values and gradients, on the reference de
   await runLosses(device, DIGITS, true);
 });
 
-Deno.test({
-  name: "losses give PyTorch's values and gradients, on WebGPU",
-  ignore: gpu === null,
-  fn: async () => {
-    await runLosses(gpu!, { rel: 2e-6, abs: 2e-6 }, false);
+testOnDevices({
+  name: "losses give PyTorch's values and gradients",
+  fn: async (device) => {
+    await runLosses(device, { rel: 2e-6, abs: 2e-6 }, false);
   },
 });
 
@@ -66,7 +72,7 @@ Deno.test("losses have the gradients that differences give, also second ones", a
 });
 
 Deno.test("binaryCrossEntropyWithLogits() keeps the digits of small losses", async () => {
-  for (const on of gpu === null ? [device] : [device, gpu]) {
+  for (const on of devices) {
     const logits = tensor([20, -20, 60], { device: on, requiresGrad: true });
     const target = tensor([1, 0, 1], { device: on });
     const loss = nn.binaryCrossEntropyWithLogits(logits, target, { reduction: "none" });

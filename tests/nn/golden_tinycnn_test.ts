@@ -3,7 +3,7 @@ import { Adam, type Device, noGrad, type Tensor, tensor } from "../../core/mod.t
 import { crossEntropy, type Module, type TensorModule, TinyCNNNode } from "../../nn/mod.ts";
 import { type GoldenTensor, type Picks, tinyCnn, type TinyCnnRun } from "../golden/load.ts";
 import { images, labels, startParameters } from "../golden/tinycnn_data.ts";
-import { assertClose, type Bounds, gpu, reference } from "../util.ts";
+import { assertClose, type Bounds, reference, testOnDevices } from "../util.ts";
 import { assertGolden } from "./golden.ts";
 
 const { batch, steps, lr } = tinyCnn.settings;
@@ -104,11 +104,10 @@ Deno.test("TinyCNN trains as PyTorch in double precision, on the reference devic
   });
 });
 
-Deno.test({
+testOnDevices({
   name: "TinyCNN trains as PyTorch in single precision, on WebGPU",
-  ignore: gpu === null,
-  fn: async () => {
-    await train(gpu!, runOf("float32"), {
+  fn: async (device) => {
+    await train(device, runOf("float32"), {
       losses: { rel: 1e-5, abs: 0 },
       logits: { rel: 1e-5, abs: 1e-6 },
       gradients: { rel: 1e-4, abs: 1e-6 },

@@ -3,7 +3,7 @@ import { type Device, Key, seedScope, ShapeError, type Tensor } from "../../core
 import * as nn from "../../nn/mod.ts";
 import { init } from "../../nn/mod.ts";
 import { type Draw, initVectors } from "../golden/load.ts";
-import { assertClose, gpu, reference } from "../util.ts";
+import { assertClose, f32Devices, reference, testOnDevices } from "../util.ts";
 
 type LayerClass = new (...args: unknown[]) => nn.Module;
 type Initializer = (shape: readonly number[], options: unknown) => Tensor;
@@ -76,11 +76,10 @@ Deno.test("layers start from PyTorch's distributions, on the reference device", 
   await checkLayers(reference);
 });
 
-Deno.test({
+testOnDevices({
   name: "layers start from PyTorch's distributions, on WebGPU",
-  ignore: gpu === null,
-  fn: async () => {
-    await checkLayers(gpu!);
+  fn: async (device) => {
+    await checkLayers(device);
   },
 });
 
@@ -145,7 +144,9 @@ Deno.test("layers draw the same bits from the same key, and others from another"
   const layer = new nn.Linear(30, 30, { key: new Key(5), device: reference });
   const bias = Array.from(await layer.bias!.data()).slice(0, 30);
   assertNotEquals(Array.from(await layer.weight.data()).slice(0, 30), bias);
-  if (gpu !== null) assertClose(await weight(new Key(5), gpu), first, 1e-7, "on WebGPU");
+  for (const device of f32Devices) {
+    assertClose(await weight(new Key(5), device), first, 1e-7, device.kind);
+  }
 });
 
 Deno.test("layers without a key draw from the default stream", async () => {

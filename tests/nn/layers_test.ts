@@ -7,7 +7,14 @@ import {
 } from "@std/assert";
 import { Key, noGrad, ones, ShapeError, type Tensor, tensor, zeros } from "../../core/mod.ts";
 import * as nn from "../../nn/mod.ts";
-import { assertClose, gpu, randomValues, reference, reference as device } from "../util.ts";
+import {
+  assertClose,
+  devices,
+  randomValues,
+  reference,
+  reference as device,
+  testOnDevices,
+} from "../util.ts";
 
 const key = new Key(0);
 
@@ -55,11 +62,10 @@ Deno.test("Dropout hands the gradient through its mask", async () => {
   assertClose(gradient, Float64Array.from(out, (v, i) => v / input[i]), 1e-12);
 });
 
-Deno.test({
+testOnDevices({
   name: "Dropout draws the same masks on WebGPU and on the reference device",
-  ignore: gpu === null,
-  fn: async () => {
-    const masks = [gpu!, reference].map((device) =>
+  fn: async (device) => {
+    const masks = [device, reference].map((device) =>
       new nn.Dropout(0.3, { key }).forward(ones([7, 11], { device })).gt(0).data()
     );
     const [a, b] = await Promise.all(masks);
@@ -188,7 +194,7 @@ const empties: [(device: typeof reference) => nn.TensorModule, number[], number[
   [() => new nn.Softmax({ dim: 1 }), [0, 3], [0, 3]],
 ];
 
-for (const on of gpu === null ? [reference] : [reference, gpu]) {
+for (const on of devices) {
   Deno.test(`layers take batches of no samples, forward and backward, on ${on.kind}`, async () => {
     for (const [make, input, output] of empties) {
       const layer = make(on);
@@ -222,22 +228,23 @@ Deno.test("layers give halves for halves, with the values of f32", async () => {
   }
 });
 
-Deno.test("a step of a model frees all that it made", async () => {
-  const on = gpu ?? reference;
-  const convBlocks = [new nn.ConvBlockNode({ inChannels: 1, outChannels: 4, dropout: 0.1 })];
-  const node = new nn.TinyCNNNode({ inputSize: 8, convBlocks });
-  const model = node.build({ device: on, seed: 1 });
-  const counts: number[] = [];
-  for (let step = 0; step < 4; step++) {
-    const scope = on.scope();
-    const x = tensor(randomValues(128, step), { shape: [2, 1, 8, 8], device: on });
-    const loss = model.forward(x).square().mean();
-    model.zeroGrad();
-    loss.backward();
-    noGrad(() => model.parameters().forEach((p) => p.add_(p.grad!, -0.01)));
-    scope.close();
-    counts.push(on.memory().liveBuffers);
-  }
-  await on.sync();
-  assertEquals(counts.slice(1), counts.slice(1).map(() => counts[0]));
-});
+for (const on of devices) {
+  Deno.test(`a step of a model frees all that it made, on ${on.kind}`, async () => {
+    const convBlocks = [new nn.ConvBlockNode({ inChannels: 1, outChannels: 4, dropout: 0.1 })];
+    const node = new nn.TinyCNNNode({ inputSize: 8, convBlocks });
+    const model = node.build({ device: on, seed: 1 });
+    const counts: number[] = [];
+    for (let step = 0; step < 4; step++) {
+      const scope = on.scope();
+      const x = tensor(randomValues(128, step), { shape: [2, 1, 8, 8], device: on });
+      const loss = model.forward(x).square().mean();
+      model.zeroGrad();
+      loss.backward();
+      noGrad(() => model.parameters().forEach((p) => p.add_(p.grad!, -0.01)));
+      scope.close();
+      counts.push(on.memory().liveBuffers);
+    }
+    await on.sync();
+    assertEquals(counts.slice(1), counts.slice(1).map(() => counts[0]));
+  });
+}

@@ -22,7 +22,7 @@ import {
 } from "../../nn/mod.ts";
 import { digits } from "../../data/mod.ts";
 import { assert, assertEquals } from "@std/assert";
-import { gpu } from "../util.ts";
+import { testOnDevices } from "../util.ts";
 
 const BATCH = 50;
 const EPOCHS: Readonly<Record<string, number>> = { MLP: 8, CNN: 2 };
@@ -114,12 +114,12 @@ async function trained(device: Device, name: string, half: boolean) {
 }
 
 for (const name of Object.keys(models)) {
-  Deno.test({
+  testOnDevices({
     name: `autocast("f16") trains a small ${name} as well as f32`,
-    ignore: gpu === null || !gpu.traits.f16,
-    fn: async () => {
-      const full = await trained(gpu!, name, false);
-      const half = await trained(gpu!, name, true);
+    f16: true,
+    fn: async (device) => {
+      const full = await trained(device, name, false);
+      const half = await trained(device, name, true);
       assert(full.accuracy > 90, `f32 gets ${full.accuracy} %`);
       assert(
         Math.abs(half.accuracy - full.accuracy) <= 1,

@@ -11,7 +11,7 @@ export const canTime: boolean = gpu !== null &&
 
 /** A device of its own whose kernels are measured as told. */
 export async function tunedDevice(tune: TuneOptions | null): Promise<Device> {
-  return new Device(await openWebGpu({ software: false, memoryBudget: 2 ** 28, tune }));
+  return new Device(await openWebGpu({ memoryBudget: 2 ** 28, tune }));
 }
 
 /** A device without any optional feature. */

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { jit, type Tensor, tensor } from "../../../core/mod.ts";
 import { openOurs } from "../../bench/ours.ts";
 import { modelOf } from "../../bench/models.ts";
-import { gpu } from "../../util.ts";
+import { gpu, testOnDevices } from "../../util.ts";
 
 type Counts = Record<string, number>;
 type Methods = Record<string, (...args: unknown[]) => unknown>;
@@ -52,7 +52,7 @@ Deno.test({
   name: "jit() replays the small step with at most 16 dispatches, one submit and nothing made",
   ignore: gpu === null,
   fn: async () => {
-    const trainer = await openOurs(modelOf("small"));
+    const trainer = await openOurs(modelOf("small"), { kind: "webgpu" });
     for (let step = 0; step < 20; step++) trainer.step();
     await trainer.loss();
     // Kernels are measured in the waits of early reads.
@@ -86,16 +86,15 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOnDevices({
   name: "jit() replays as many kernel calls as its statistics say",
-  ignore: gpu === null,
-  fn: () => {
+  fn: (device) => {
     const step = jit((x: Tensor) => x.mul(2).cumsum(0).add(1).sum());
-    const x = tensor([1, 2, 3, 4], { device: gpu! });
+    const x = tensor([1, 2, 3, 4], { device });
     step(x);
-    const before = gpu!.work().dispatches;
+    const before = device.work().dispatches;
     step(x);
-    assertEquals(gpu!.work().dispatches - before, step.stats().dispatches);
+    assertEquals(device.work().dispatches - before, step.stats().dispatches);
     // The product, its sums, and the sum that adds as it reads.
     assertEquals(step.stats().dispatches, 3);
   },

@@ -26,7 +26,7 @@ import { input } from "../../../kernels/expr.ts";
 import { mapKernel } from "../../../kernels/map.ts";
 import { bytesPerElement, type DType } from "../../../kernels/types.ts";
 import { ownDevice } from "../devices.ts";
-import { gpu, reference } from "../../util.ts";
+import { reference, testOnDevices } from "../../util.ts";
 import { type Layer, makeBatches, type Model, modelOf } from "../../bench/models.ts";
 
 /** A call over whole buffers; what it computes does not matter to a plan. */
@@ -177,17 +177,16 @@ function defaultDevice(device: Device): Disposable {
 for (
   const [name, batch] of [["tinycnn", 64], ["convnet", 250], ["mlp", 1000], ["small", 16]] as const
 ) {
-  Deno.test({
+  testOnDevices({
     name: `jit() holds at most 1.3 times the bytes that live at once, ${name} of batch ${batch}`,
-    ignore: gpu === null,
-    fn: async () => {
-      using _ = gpu!.scope();
-      using _device = defaultDevice(gpu!);
+    fn: async (device) => {
+      using _ = device.scope();
+      using _device = defaultDevice(device);
       const model = modelOf(name, batch);
       const step = jit(stepOf(model));
       const { inputs, targets } = makeBatches(model)[0];
-      const x = tensor(inputs, { device: gpu!, shape: [batch, ...model.input] });
-      const loss = step(x, tensor(targets, { device: gpu! }));
+      const x = tensor(inputs, { device, shape: [batch, ...model.input] });
+      const loss = step(x, tensor(targets, { device }));
       assert(Number.isFinite(await loss.item()));
       const { plannedBytes, leastBytes } = step.stats();
       assert(leastBytes > 0);
@@ -232,12 +231,11 @@ async function flat(device: Device, steps: number): Promise<void> {
 Deno.test("jit() keeps memory flat over 10,000 replays on the reference", () =>
   flat(reference, 10_000));
 
-Deno.test({
-  name: "jit() keeps memory flat over 10,000 replays on the GPU",
-  ignore: gpu === null,
-  fn: async () => {
+testOnDevices({
+  name: "jit() keeps memory flat over 10,000 replays",
+  fn: async ({ kind }) => {
     // A device of its own, on which nobody measures kernels and nothing is collected.
-    const device = await ownDevice();
+    const device = await ownDevice({ kind });
     await flat(device, 10_000);
     device.close();
   },

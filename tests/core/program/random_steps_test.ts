@@ -1,8 +1,8 @@
 import { assertEquals } from "@std/assert";
 import fc from "fast-check";
 import type { Device } from "../../../core/mod.ts";
-import { hardwareKernels } from "../devices.ts";
-import { gpu, reference } from "../../util.ts";
+import { kernelSets } from "../devices.ts";
+import { reference } from "../../util.ts";
 import { describe, KINDS, observe, type RandomStep } from "./random_steps.ts";
 
 // Small numbers come often, so that instructions meet at the same tensors.
@@ -48,11 +48,9 @@ Deno.test("jit() gives the bits of random steps run op by op, on the reference",
   await checkMany(reference, 600, 1);
 });
 
-for (
-  const [kind, device] of [["of the adapter", gpu], ["for hardware", hardwareKernels]] as const
-) {
+for (const [name, device] of kernelSets) {
   Deno.test({
-    name: `jit() gives the bits of random steps run op by op, on the GPU with kernels ${kind}`,
+    name: `jit() gives the bits of random steps run op by op, ${name}`,
     ignore: device === null,
     fn: () => checkMany(device!, 40, 2),
   });
