@@ -14,14 +14,29 @@ export interface Outcome {
   readonly stderr: string;
 }
 
+/** Surroundings in which no WebGPU adapter is found. */
+export const noAdapter: Readonly<Record<string, string>> = {
+  VK_DRIVER_FILES: "/nonexistent",
+  VK_ICD_FILENAMES: "/nonexistent",
+  DENO_WEBGPU_BACKEND: "vulkan",
+};
+
 /** Runs `deno run` on a file of the checkout. */
-export async function runExample(
+export function runExample(
   file: string,
   args: readonly string[],
   env: Record<string, string> = {},
 ): Promise<Outcome> {
+  return runDeno(["run", "-A", "--unstable-webgpu", file, ...args], env);
+}
+
+/** Runs a command of Deno in the checkout. */
+export async function runDeno(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<Outcome> {
   const command = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--unstable-webgpu", file, ...args],
+    args: [...args],
     cwd: root,
     env: { NO_COLOR: "1", XDG_RUNTIME_DIR: "/tmp", ...env },
     stdout: "piped",

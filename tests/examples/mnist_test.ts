@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { encodeIdx } from "../../data/mod.ts";
 import { readRun } from "../../track/mod.ts";
-import { canRun, lastJson, runExample } from "./command.ts";
+import { canRun, lastJson, noAdapter, runExample } from "./command.ts";
 
 const file = "examples/mnist.ts";
 const ignore = !canRun;
@@ -98,17 +98,12 @@ Deno.test({
   name: "mnist.ts without an adapter trains on the CPU, or says what to install if it shall not",
   ignore: !canRun,
   fn: async () => {
-    const env = {
-      VK_ICD_FILENAMES: "/nonexistent",
-      VK_DRIVER_FILES: "/nonexistent",
-      DENO_WEBGPU_BACKEND: "vulkan",
-    };
     const args = ["--dataset", "digits", "--limit", "64", "--epochs", "1"];
-    const { code, stderr } = await runExample(file, [...args, "--device", "webgpu"], env);
+    const { code, stderr } = await runExample(file, [...args, "--device", "webgpu"], noAdapter);
     assertEquals(code, 1);
     assertStringIncludes(stderr, "no WebGPU adapter was found; install a Vulkan driver");
     const runs = await Deno.makeTempDir();
-    const chosen = await runExample(file, [...args, "--runs", runs], env);
+    const chosen = await runExample(file, [...args, "--runs", runs], noAdapter);
     assertEquals(chosen.code, 0, chosen.stderr);
     assertMatch(chosen.stderr, /; cpu: WebAssembly .+ \(no WebGPU adapter was found\)$/m);
   },
