@@ -16,8 +16,9 @@ import { surroundingsOf, workgroupMemory } from "./surroundings.ts";
 import { Source } from "./wgsl_source.ts";
 import { Writer } from "./writer.ts";
 
-/** Nanoseconds that an operation of the WGSL text takes, about. */
-const OPERATION = 0.5;
+/** Nanoseconds that an operation of the WGSL text takes, about, and how many threads that run in lanes count as. */
+const OPERATION = 0.25;
+const LANES_SAVE = 3;
 /** Constructs that a counting loop is made of. */
 const LOOP_LEVELS = 2;
 
@@ -47,7 +48,8 @@ export function compileWgsl(
   fn.emit(prologue.code, loops);
   const { entry } = source;
   const threads = threadsOf(source);
-  const operations = costOfStatements(source, entry.body, new Map());
+  const operations = costOfStatements(source, entry.body, new Map()) /
+    (c.runsInLanes ? LANES_SAVE : 1);
   return {
     code: module.encode(),
     phases: [{
@@ -100,6 +102,7 @@ function lowerThreads(c: Context, threads: number, lane: Local, one: Code): Code
     ? null
     : lowerFourThreads(c, entry, (inner) => declareThread(inner, entry, fourNumbers(first)));
   if (four === null) return countUp(lane, i32.const(0), i32.const(threads), 1, one);
+  c.runsInLanes = true;
   const until = i32.add(get(first), i32.const(4));
   const some = block([block(four), countUp(lane, get(first), until, 1, one)]);
   return countUp(first, i32.const(0), i32.const(threads), 4, some);

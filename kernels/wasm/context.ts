@@ -61,6 +61,8 @@ export class Context {
   readonly loops: LoopLabels[] = [];
   /** How four threads run at once; null where one does. */
   wide: WideThreads | null = null;
+  /** Whether threads of the entry point run four at a time where they can. */
+  runsInLanes = false;
   /** Whether all values at this point are those of a single element. */
   single = true;
   /** Trees whose values have been computed ahead, with others like them. */

@@ -23,7 +23,7 @@ import {
   sameCallee,
   sameExpression,
 } from "./wgsl_ast.ts";
-import { isTypeName, resolveValueType, strideOf } from "./wgsl_types.ts";
+import { isTypeName, resolveValueType, sizeOfName, strideOf } from "./wgsl_types.ts";
 
 /** Four trees. */
 export type Four = readonly Expression[];
@@ -35,15 +35,6 @@ export function lowerQuad(c: Context, four: Four): Value | null {
     return one.size === 1 && one.lanes === 1 ? one : null;
   }
   return together(c, four) ?? apart(c, four);
-}
-
-/** Whether four trees are worth to be computed on lanes: they call the same function, which may be widened. */
-export function isAlike(c: Context, four: Four): boolean {
-  const [first] = four;
-  if (first.kind !== "call") return false;
-  const callee = c.at.source.function(first.name);
-  return callee !== undefined && isWidenable(c, callee) &&
-    four.every((e) => e.kind === "call" && sameCallee(first, e));
 }
 
 function all<K extends Expression["kind"]>(
@@ -184,35 +175,39 @@ function ofIndices(c: Context, elements: readonly IndexNode[] | null): Value | n
   return atOffsets(c, place, steps.map((step) => place.offset + step), element.scalar);
 }
 
+/** Calls of one function, builtin or conversion, whose arguments are lanes each. */
 function ofCalls(c: Context, calls: readonly CallNode[] | null): Value | null {
   if (calls === null) return null;
   const [first] = calls;
-  if (!calls.every((e) => sameCallee(first, e))) return null;
-  const { source } = c.at;
-  const callee = source.function(first.name);
-  const cast = first.name === "bitcast";
-  const conversion = !cast && isTypeName(first.name, source.aliases);
-  if (
-    callee !== undefined ? !isWidenable(c, callee) : !cast && !conversion && !isBuiltin(first.name)
-  ) {
-    return null;
-  }
-  const target = cast ? first.type!.args[0] : first.type ??
-    { name: first.name, args: [], count: null };
-  const type = cast || conversion && !/^vec\d$/.test(target.name)
-    ? resolveValueType(target, source.aliases, first.line)
-    : null;
-  if (conversion && (type === null || type.size !== 1 || first.args.length !== 1)) return null;
+  const apply = calls.every((e) => sameCallee(first, e)) ? callee(c, first) : null;
+  if (apply === null) return null;
   const args: Value[] = [];
   for (let n = 0; n < first.args.length; n++) {
     const arg = lowerQuad(c, calls.map((e) => e.args[n]));
     if (arg === null) return null;
     args.push(arg);
   }
-  if (cast) return bitcast(args[0], type!.scalar);
-  if (conversion) return convert(c.w, args[0], type!.scalar, first.line);
-  const result = callee === undefined
-    ? callBuiltin(c.w, first.name, args, first.line)
-    : callFunction(c, callee, args, args.map(() => true), first.line);
+  const result = apply(args);
   return result?.size === 1 ? result : null;
+}
+
+/** What a call does with the lanes of its arguments; null where lanes are no use to it. */
+function callee(c: Context, e: CallNode): ((args: readonly Value[]) => Value | null) | null {
+  const { name, line } = e;
+  const { source } = c.at;
+  const fn = source.function(name);
+  if (fn !== undefined) {
+    if (!isWidenable(c, fn)) return null;
+    return (args) => callFunction(c, fn, args, args.map(() => true), line);
+  }
+  if (name === "bitcast") {
+    const { scalar, size } = resolveValueType(e.type!.args[0], source.aliases, line);
+    return size === 1 ? ([arg]) => bitcast(arg, scalar) : null;
+  }
+  if (!isTypeName(name, source.aliases)) {
+    return isBuiltin(name) ? (args) => callBuiltin(c.w, name, args, line) : null;
+  }
+  if (e.type !== null || sizeOfName(name) > 1 || e.args.length !== 1) return null;
+  const { scalar, size } = resolveValueType({ name, args: [], count: null }, source.aliases, line);
+  return size === 1 ? ([arg]) => convert(c.w, arg, scalar, line) : null;
 }
