@@ -1,7 +1,7 @@
 /** Constants in variables: machines take several instructions to make one, and would do so in every turn of a loop. */
 
 import type { Code, ValueType } from "./instructions.ts";
-import { Prologue } from "./prologue.ts";
+import { Prologue } from "./wgsl/prologue.ts";
 import type { FunctionBuilder } from "./module.ts";
 
 /**

@@ -3,16 +3,16 @@
 import type { ConvForward, ConvWeight } from "../conv2d.ts";
 import type { MatmulParams } from "../matmul.ts";
 import type { DeviceTraits, Kernel } from "../types.ts";
-import { compileWgsl } from "./compile.ts";
-import { convProgram } from "./conv2d.ts";
-import { convWeightProgram } from "./conv2d_weight.ts";
-import { suitsWeightWinograd, weightWinogradProgram } from "./conv2d_weight_winograd.ts";
-import { winogradProgram } from "./conv2d_winograd.ts";
-import { matmulProgram } from "./matmul.ts";
+import { compileWgsl } from "./wgsl/compile.ts";
+import { convProgram } from "./sums/conv2d.ts";
+import { convWeightProgram } from "./sums/conv2d_weight.ts";
+import { suitsWeightWinograd, weightWinogradProgram } from "./sums/conv2d_weight_winograd.ts";
+import { winogradProgram } from "./sums/conv2d_winograd.ts";
+import { matmulProgram } from "./sums/matmul.ts";
 import type { WasmFeatures } from "./module.ts";
 import type { CpuProgram } from "./program.ts";
-import { reduceProgram } from "./reduce.ts";
-import { suitsWinograd } from "./winograd_tiles.ts";
+import { reduceProgram } from "./sums/reduce.ts";
+import { suitsWinograd } from "./sums/winograd_tiles.ts";
 
 /** What kernels may rely on. */
 export const cpuTraits: DeviceTraits = {

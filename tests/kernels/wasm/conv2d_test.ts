@@ -1,10 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { convKernel, type ConvParams, convWeightKernel } from "../../../kernels/conv2d.ts";
-import { convProgram } from "../../../kernels/wasm/conv2d.ts";
-import { convWeightProgram } from "../../../kernels/wasm/conv2d_weight.ts";
-import { weightWinogradProgram } from "../../../kernels/wasm/conv2d_weight_winograd.ts";
-import { winogradProgram } from "../../../kernels/wasm/conv2d_winograd.ts";
-import { suitsWinograd } from "../../../kernels/wasm/winograd_tiles.ts";
+import { convProgram } from "../../../kernels/wasm/sums/conv2d.ts";
+import { convWeightProgram } from "../../../kernels/wasm/sums/conv2d_weight.ts";
+import { weightWinogradProgram } from "../../../kernels/wasm/sums/conv2d_weight_winograd.ts";
+import { winogradProgram } from "../../../kernels/wasm/sums/conv2d_winograd.ts";
+import { suitsWinograd } from "../../../kernels/wasm/sums/winograd_tiles.ts";
 import { checkSums, type Emitter } from "./sums.ts";
 
 type Pair = readonly [number, number];

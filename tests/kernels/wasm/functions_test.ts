@@ -7,7 +7,7 @@ import type { DType } from "../../../kernels/types.ts";
 import { type Code, f32, get, i32, setGlobal, v128 } from "../../../kernels/wasm/instructions.ts";
 import { withConstantsAhead } from "../../../kernels/wasm/constants.ts";
 import { argOffsets } from "../../../kernels/wasm/program.ts";
-import { WgslFunctions } from "../../../kernels/wasm/wgsl_functions.ts";
+import { WgslFunctions } from "../../../kernels/wasm/wgsl/functions.ts";
 import { assertNear, values } from "./cases.ts";
 import { machine } from "./machine.ts";
 

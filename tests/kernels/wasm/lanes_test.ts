@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { apply, input } from "../../../kernels/expr.ts";
 import { mapKernel } from "../../../kernels/map.ts";
-import { compileWgsl } from "../../../kernels/wasm/compile.ts";
+import { compileWgsl } from "../../../kernels/wasm/wgsl/compile.ts";
 import { dense } from "./cases.ts";
 import { features } from "./machine.ts";
 import { software } from "./runner.ts";

@@ -3,7 +3,7 @@ import type { Epilogue } from "../../../kernels/epilogue.ts";
 import { apply, constant, input } from "../../../kernels/expr.ts";
 import { matmulKernel, type MatmulParams } from "../../../kernels/matmul.ts";
 import { sizeOf } from "../../../kernels/types.ts";
-import { matmulProgram } from "../../../kernels/wasm/matmul.ts";
+import { matmulProgram } from "../../../kernels/wasm/sums/matmul.ts";
 import { randomValues } from "../../util.ts";
 import { runProgram } from "./runner.ts";
 import { checkSums } from "./sums.ts";

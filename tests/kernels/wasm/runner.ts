@@ -1,7 +1,7 @@
 /** Runs kernels by their WebAssembly, on arrays of numbers. */
 
 import { assertEquals } from "@std/assert";
-import { compileWgsl } from "../../../kernels/wasm/compile.ts";
+import { compileWgsl } from "../../../kernels/wasm/wgsl/compile.ts";
 import { argOffsets, type CpuProgram } from "../../../kernels/wasm/program.ts";
 import type { DeviceTraits, DType, Kernel } from "../../../kernels/types.ts";
 

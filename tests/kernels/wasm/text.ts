@@ -2,7 +2,7 @@
 
 import type { DType, Kernel, ScalarType } from "../../../kernels/types.ts";
 import { type Binding, shader } from "../../../kernels/wgsl.ts";
-import { compileWgsl } from "../../../kernels/wasm/compile.ts";
+import { compileWgsl } from "../../../kernels/wasm/wgsl/compile.ts";
 import { features } from "./machine.ts";
 import { runKernel } from "./runner.ts";
 
