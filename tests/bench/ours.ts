@@ -16,6 +16,7 @@ import {
   type Tensor,
   tensor,
 } from "../../mod.ts";
+import { CpuBackend } from "../../core/backend/cpu/cpu.ts";
 import type { TensorModule } from "../../nn/mod.ts";
 import { ADAM, type Layer, makeBatches, type Model, NORM, startWeights } from "./models.ts";
 import type { Trainer } from "./trainer.ts";
@@ -78,6 +79,7 @@ function build(model: Model, device: Device): Sequential {
 /** This library's trainer for a model. */
 export async function openOurs(model: Model, options: OurOptions = {}): Promise<OurTrainer> {
   const device = await getDevice({ kind: options.kind ?? "auto" });
+  if (device.backend instanceof CpuBackend) await device.backend.ready();
   const module = build(model, device);
   const optimizer = new Adam(module.parameters(), ADAM);
   const batches = makeBatches(model).map(({ inputs, targets }) => ({

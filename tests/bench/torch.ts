@@ -1,7 +1,7 @@
 /** Runs a benchmarked model in PyTorch, with the same weights and batches, in a process of its own. */
 
 import { ADAM, makeBatches, type Model, NORM, startWeights } from "./models.ts";
-import { CHECKED_STEPS } from "./trainer.ts";
+import { CHECKED_STEPS, WARM_UP_MS } from "./trainer.ts";
 
 /** How PyTorch is run. */
 export interface TorchOptions {
@@ -42,6 +42,7 @@ async function writeModel(folder: string, model: Model, repeats: number): Promis
     norm: NORM,
     repeats,
     checkedSteps: CHECKED_STEPS,
+    warmUpSeconds: WARM_UP_MS / 1000,
     threads: navigator.hardwareConcurrency,
   };
   await Deno.writeTextFile(`${folder}/model.json`, JSON.stringify(spec));

@@ -74,7 +74,10 @@ def several():
 
 first, loss = timed(lambda: step().item())
 losses = [loss] + [step().item() for _ in range(spec["checkedSteps"] - 1)]
+warm = time.perf_counter() + spec["warmUpSeconds"]
 several()
+while time.perf_counter() < warm:
+    several()
 repeats = sorted(timed(several)[0] / spec["stepsPerRead"] for _ in range(spec["repeats"]))
 counts = {"dispatches": 0, "submits": 0, "bindGroups": 0, "buffers": 0, "pipelines": 0, "writes": 0}
 report = {

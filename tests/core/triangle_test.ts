@@ -63,7 +63,7 @@ for (const op of ["triu", "tril"] as const) {
   });
 
   testOnDevices({
-    name: `${op}() gives the bits of the reference on WebGPU`,
+    name: `${op}() gives the bits of the reference`,
     fn: async (device) => {
       const run = (diagonal: number) => (t: Tensor) => ops[op](t, diagonal);
       for (const shape of shapes) {

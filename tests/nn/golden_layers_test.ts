@@ -68,7 +68,7 @@ Deno.test("layers give PyTorch's outputs and gradients, on the reference device"
 });
 
 testOnDevices({
-  name: "layers give PyTorch's outputs and gradients, on WebGPU",
+  name: "layers give PyTorch's outputs and gradients",
   fn: async (device) => {
     await runLayers(device, boundsOf);
   },
@@ -79,7 +79,7 @@ Deno.test("BatchNorm gives PyTorch's results and statistics, on the reference de
 });
 
 testOnDevices({
-  name: "BatchNorm gives PyTorch's results and statistics, on WebGPU",
+  name: "BatchNorm gives PyTorch's results and statistics",
   fn: async (device) => {
     await runBatchNorms(device, { rel: 5e-6, abs: 5e-6 });
   },

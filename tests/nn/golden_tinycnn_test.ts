@@ -105,7 +105,7 @@ Deno.test("TinyCNN trains as PyTorch in double precision, on the reference devic
 });
 
 testOnDevices({
-  name: "TinyCNN trains as PyTorch in single precision, on WebGPU",
+  name: "TinyCNN trains as PyTorch in single precision",
   fn: async (device) => {
     await train(device, runOf("float32"), {
       losses: { rel: 1e-5, abs: 0 },

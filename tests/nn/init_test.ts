@@ -77,7 +77,7 @@ Deno.test("layers start from PyTorch's distributions, on the reference device", 
 });
 
 testOnDevices({
-  name: "layers start from PyTorch's distributions, on WebGPU",
+  name: "layers start from PyTorch's distributions",
   fn: async (device) => {
     await checkLayers(device);
   },

@@ -63,7 +63,7 @@ Deno.test("Dropout hands the gradient through its mask", async () => {
 });
 
 testOnDevices({
-  name: "Dropout draws the same masks on WebGPU and on the reference device",
+  name: "Dropout draws the same masks as on the reference device",
   fn: async (device) => {
     const masks = [device, reference].map((device) =>
       new nn.Dropout(0.3, { key }).forward(ones([7, 11], { device })).gt(0).data()

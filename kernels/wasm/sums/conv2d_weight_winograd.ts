@@ -45,9 +45,10 @@ import {
 const GROUP_BYTES = 192 * 1024;
 /** Tiles of a group at least, since all sums are read and written for each. */
 const LEAST_TILES = 16;
-/** Sums up to which every slice has its own, and slices of the images. */
+/** Sums up to which every slice has its own; bytes of them that lie in a near cache of one thread; tasks wanted. */
 const MOST_SUMS = 2 ** 18;
-const SLICES = 16;
+const NEAR_BYTES = 256 * 1024;
+const TASKS = 16;
 
 /** Whether a weight gradient is sooner done by this algorithm. */
 export function suitsWeightWinograd(p: ConvWeight): boolean {
@@ -72,6 +73,9 @@ class WeightWinograd {
   readonly #args: number;
   readonly #stores: TileStores;
   readonly #panels: number;
+  /** Panels of a task, and tasks of a slice. */
+  readonly #taskPanels: number;
+  readonly #parts: number;
   /** Tiles in all, of a slice, and of a group. */
   readonly #tiles: number;
   readonly #slice: number;
@@ -88,7 +92,10 @@ class WeightWinograd {
     this.#rows = tileRowsFor(p.inChannels);
     const { tilesX, tilesY } = tilesOf(p);
     this.#tiles = p.batch * tilesX * tilesY;
-    this.#slice = Math.ceil(p.batch / SLICES) * tilesX * tilesY;
+    const near = Math.ceil(4 * POINTS * p.inChannels * p.outChannels / NEAR_BYTES);
+    this.#taskPanels = Math.ceil(this.#panels / near);
+    this.#parts = Math.ceil(this.#panels / this.#taskPanels);
+    this.#slice = Math.ceil(p.batch * this.#parts / TASKS) * tilesX * tilesY;
     const bytes = 4 * POINTS * (p.inChannels + this.#panels * TILE_COLUMNS);
     this.#group = Math.max(LEAST_TILES, Math.floor(GROUP_BYTES / bytes / 4) * 4);
     this.#stores = new TileStores(
@@ -143,28 +150,49 @@ class WeightWinograd {
     const { inChannels } = this.#p;
     const fn = this.#module.function(["i32", "i32", "i32", "i32"], null, "phase0");
     const [args, begin, end, patches] = fn.params;
-    const [slice, tile0, tile1, until, sums, gradients] = fn.locals(6, "i32");
+    const [task, slice, tile0, tile1, until, sums, gradients] = fn.locals(7, "i32");
+    const [panel0, panel1] = fn.locals(2, "i32");
     const patch = patchFunction(this.#module, this.#p, this.#patchBytes());
     const gradient = this.#gradientFunction();
     const add = this.#addFunction();
+    const part = i32.rem_u(get(task), i32.const(this.#parts));
+    const last = i32.add(get(panel0), i32.const(this.#taskPanels));
     fn.emit(
       set(gradients, i32.add(get(patches), i32.const(POINTS * this.#patchBytes()))),
-      countUp(slice, get(begin), get(end), 1, [
-        set(sums, this.#sumsAt(args, slice)),
-        memoryFill(get(sums), i32.const(0), i32.const(POINTS * this.#pointBytes())),
+      countUp(task, get(begin), get(end), 1, [
+        set(slice, i32.div_u(get(task), i32.const(this.#parts))),
+        set(panel0, i32.mul(part, i32.const(this.#taskPanels))),
+        set(panel1, least(last, i32.const(this.#panels))),
+        set(sums, i32.add(this.#sumsAt(args, slice), times(panel0, this.#panelBytes()))),
+        this.#clearSums(sums, panel0, panel1),
         set(until, i32.add(times(slice, this.#slice), i32.const(this.#slice))),
         set(until, least(get(until), i32.const(this.#tiles))),
         countUp(tile0, times(slice, this.#slice), get(until), this.#group, [
           set(tile1, least(i32.add(get(tile0), i32.const(this.#group)), get(until))),
           this.#clearRest(tile0, tile1, patches, gradients),
           call(patch.index, get(args), get(tile0), get(tile1), get(patches)),
-          call(gradient.index, get(args), get(tile0), get(tile1), get(gradients)),
-          call(add.index, get(patches), get(gradients), get(sums)),
+          call(
+            gradient.index,
+            ...[args, tile0, tile1, gradients, panel0, panel1].map(get),
+          ),
+          call(add.index, ...[patches, gradients, sums, panel0, panel1].map(get)),
         ]),
       ]),
     );
-    const products = this.#slice * POINTS * inChannels * this.#panels * TILE_COLUMNS;
-    return { tasks: Math.ceil(this.#tiles / this.#slice), taskNs: 1.3 * products * PRODUCT_NS };
+    const products = this.#slice * POINTS * inChannels * this.#taskPanels * TILE_COLUMNS;
+    const slices = Math.ceil(this.#tiles / this.#slice);
+    return { tasks: slices * this.#parts, taskNs: 1.3 * products * PRODUCT_NS };
+  }
+
+  /** Clears the sums of the panels of a task. */
+  #clearSums(sums: Local, panel0: Local, panel1: Local): Code {
+    const bytes = i32.mul(i32.sub(get(panel1), get(panel0)), i32.const(this.#panelBytes()));
+    return Array.from({ length: POINTS }, (_, point) =>
+      memoryFill(
+        i32.add(get(sums), i32.const(point * this.#pointBytes())),
+        i32.const(0),
+        bytes,
+      ));
   }
 
   /** What stands for tiles behind the last one of a slice must add nothing. */
@@ -185,12 +213,16 @@ class WeightWinograd {
     ];
   }
 
-  /** The function (args, first tile, tile behind the last, to) that transforms gradients: [point, tile, output channel]. */
+  /**
+   * The function (args, first tile, tile behind the last, to, first panel, panel behind the last) that transforms the gradients
+   * of some panels: [point, tile, output channel].
+   */
   #gradientFunction(): FunctionBuilder {
     const { outHeight, outWidth, outChannels } = this.#p;
-    const fn = this.#module.function(["i32", "i32", "i32", "i32"]);
-    const [args, tile0, tile1, to] = fn.params;
-    const [tile, image, y, x, channel, at, pixel] = fn.locals(7, "i32");
+    const fn = this.#module.function(["i32", "i32", "i32", "i32", "i32", "i32"]);
+    const [args, tile0, tile1, to, panel0, panel1] = fn.params;
+    const [tile, image, y, x, channel, at, pixel, until] = fn.locals(8, "i32");
+    const vectors = (panel: Local) => times(panel, TILE_COLUMNS);
     const masks = fn.locals(WINDOW, "v128");
     const inputs = Array.from({ length: WINDOW }, () => fn.locals(WINDOW, "v128"));
     const { code, grid } = transformed(fn, inputs, ofGradients);
@@ -206,6 +238,7 @@ class WeightWinograd {
       return c === 0 ? below : v128.and(below, get(masks[1]));
     };
     fn.emit(
+      set(until, least(vectors(panel1), i32.const(outChannels))),
       countUp(tile, get(tile0), get(tile1), 1, [
         placeOf(this.#p, tile, { image, y, x }),
         exists(y, outHeight, masks[0]),
@@ -218,8 +251,9 @@ class WeightWinograd {
             times(pixel, 4 * outChannels),
           ),
         ),
-        set(at, get(to)),
-        countUp(channel, i32.const(0), i32.const(outChannels), 4, [
+        set(pixel, i32.add(get(pixel), i32.shl(vectors(panel0), i32.const(2)))),
+        set(at, i32.add(get(to), i32.shl(vectors(panel0), i32.const(2)))),
+        countUp(channel, vectors(panel0), get(until), 4, [
           inputs.map((row, r) => row.map((value, c) => set(value, load(r, c)))),
           code,
           grid.map((row, r) =>
@@ -239,12 +273,12 @@ class WeightWinograd {
     return fn;
   }
 
-  /** The function (patches, gradients, sums) that adds the products of a group. */
+  /** The function (patches, gradients, sums, first panel, panel behind the last) that adds the products of a group. */
   #addFunction(): FunctionBuilder {
     const { inChannels } = this.#p;
-    const fn = this.#module.function(["i32", "i32", "i32"]);
-    const [patches, gradients, sums] = fn.params;
-    const [point, panel, tile, left, right] = fn.locals(5, "i32");
+    const fn = this.#module.function(["i32", "i32", "i32", "i32", "i32"]);
+    const [patches, gradients, from, panel0, panel1] = fn.params;
+    const [point, panel, tile, left, right, sums] = fn.locals(6, "i32");
     const rest = inChannels % this.#rows;
     const visit = (rows: number) =>
       call(this.#tileFunction(rows).index, get(left), get(right), get(sums));
@@ -254,8 +288,9 @@ class WeightWinograd {
     ];
     fn.emit(
       countUp(point, i32.const(0), i32.const(POINTS), 1, [
-        set(right, get(gradients)),
-        countUp(panel, i32.const(0), i32.const(this.#panels), 1, [
+        set(right, i32.add(get(gradients), times(panel0, 4 * TILE_COLUMNS))),
+        set(sums, get(from)),
+        countUp(panel, get(panel0), get(panel1), 1, [
           set(left, get(patches)),
           countUp(tile, i32.const(0), i32.const(inChannels - rest), this.#rows, [
             visit(this.#rows),
@@ -264,7 +299,7 @@ class WeightWinograd {
           rest === 0 ? [] : [visit(rest), next],
           advance(right, 4 * TILE_COLUMNS),
         ]),
-        advance(sums, this.#pointBytes() - this.#panels * this.#panelBytes()),
+        advance(from, this.#pointBytes()),
         advance(patches, this.#patchBytes()),
         advance(gradients, this.#gradientBytes()),
       ]),

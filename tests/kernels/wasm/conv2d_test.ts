@@ -84,6 +84,10 @@ Deno.test("weightWinogradProgram() gives weight gradients of images of all small
   }
 });
 
+Deno.test("weightWinogradProgram() cuts gradients that are too large for a near cache", () => {
+  checkWeight(convolution(3, [6, 6], [64, 100], [3, 3]), weightWinogradProgram);
+});
+
 Deno.test("suitsWinograd() wants 3 × 3, step 1, some channels, and little waste", () => {
   const suits = suitsWinograd;
   const image: Pair = [16, 16];
