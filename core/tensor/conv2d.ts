@@ -294,6 +294,15 @@ function slicesOf(lines: number, pixels: number, rows: number, columns: number):
   return Math.max(1, Math.min(lines, wanted < 5 ? wanted : Math.ceil(wanted / 8) * 8));
 }
 
+/** Slices that the threads of a CPU share, and output pixels of each at least, so that adding the slices costs little. */
+const CPU_SLICES = 16;
+const CPU_SLICE_PIXELS = 256;
+
+/** Slices on a CPU; there are none without groups, since its programs for these cut the sums themselves. */
+function cpuSlices(lines: number, pixels: number, groups: number): number {
+  return groups === 1 ? 1 : Math.min(lines, CPU_SLICES, Math.ceil(pixels / CPU_SLICE_PIXELS));
+}
+
 /** Gradient of the weight [out, in / groups, kh, kw], a view of memory in the order [kh, kw, in, out]. */
 function weightGradient(
   x: Tensor,
@@ -307,8 +316,11 @@ function weightGradient(
   const lines = g.shape[0] * g.shape[2];
   const pixels = lines * g.shape[3];
   const rows = kernel[0] * kernel[1] * inChannels / groups;
-  const whole = x.device.traits.wasm && groups === 1;
-  const splits = whole ? 1 : slicesOf(lines, pixels, rows, outChannels);
+  // Channels that do not fill vectors have no program by hand, which would sum accurately over any number of pixels.
+  const vectors = groups === inChannels && groups === outChannels || outChannels / groups % 4 === 0;
+  const splits = x.device.traits.wasm && (groups === 1 || vectors)
+    ? cpuSlices(lines, pixels, groups)
+    : slicesOf(lines, pixels, rows, outChannels);
   const gp = channelsLast(g.detach(), [0, 0]);
   let slices: Tensor;
   if (pixels === 0 || inChannels === 0) slices = fullOn(x.device, [1, ...packed], "f32", 0);

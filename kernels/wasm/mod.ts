@@ -5,6 +5,7 @@ import type { MatmulParams } from "../matmul.ts";
 import type { DeviceTraits, Kernel } from "../types.ts";
 import { compileWgsl } from "./wgsl/compile.ts";
 import { convProgram } from "./sums/conv2d.ts";
+import { directConvEmitter } from "./sums/conv2d_direct.ts";
 import { convWeightProgram } from "./sums/conv2d_weight.ts";
 import { suitsWeightWinograd, weightWinogradProgram } from "./sums/conv2d_weight_winograd.ts";
 import { winogradProgram } from "./sums/conv2d_winograd.ts";
@@ -41,6 +42,9 @@ const emitters: Readonly<Record<string, Emitter>> = {
       ? weightWinogradProgram(kernel, features)
       : convWeightProgram(kernel, features);
   },
+  conv2d_direct_output: directConvEmitter("output"),
+  conv2d_direct_input: directConvEmitter("input"),
+  conv2d_direct_weight: directConvEmitter("weight"),
 };
 
 /** The program of any kernel. */
