@@ -24,6 +24,7 @@ import { packPanel, panelBytes, type Side } from "./pack.ts";
 import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
+import { laneCounts } from "./arithmetic.ts";
 
 /** Rows of a task: a few tiles, so that they and the panels of the weight stay in the nearer caches. */
 const ROWS = 16 * TILE_ROWS;
@@ -220,10 +221,7 @@ function tileBody(
   relaxed: boolean,
 ): void {
   const [table, right, row, column] = fn.params;
-  const counts = Array.from(
-    { length: Math.ceil(columns / 4) },
-    (_, g) => Math.min(4, columns - 4 * g),
-  );
+  const counts = laneCounts(columns);
   const sums = sumsOf(fn, rows, counts.length);
   const pointers = fn.locals(rows, "i32");
   const places = pointers.map((pointer) => ({ pointer, offset: 0 }));

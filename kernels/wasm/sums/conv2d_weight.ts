@@ -15,7 +15,6 @@ import {
   f32x4,
   get,
   i32,
-  ifElse,
   type Local,
   select,
   set,
@@ -26,6 +25,7 @@ import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../modul
 import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, tileRowsFor } from "./tile.ts";
+import { atEdge, laneCounts, least, type Names } from "./arithmetic.ts";
 
 /** Bytes of either side that a block of pixels reads at most, unless it is a single line. */
 const BLOCK_BYTES = 16 * 1024;
@@ -87,27 +87,8 @@ export function convWeightProgram(kernel: Kernel, features: WasmFeatures): CpuPr
   return new WeightGradient(kernel, p, features).program();
 }
 
-type Names<T extends string> = Readonly<Record<T, Local>>;
 /** What a task is told. */
 type TaskNames = Names<"args" | "slice" | "tile0" | "tile1" | "panel0" | "panel1">;
-
-/** The lesser of a variable number and a constant one. */
-function least(a: Code, b: number): Code {
-  return select(a, i32.const(b), i32.lt_u(a, i32.const(b)));
-}
-
-/** Code for all counts of a counter but the last, and for the last one, whose size is `rest` where that is not 0. */
-function atEdge(
-  counter: Local,
-  count: number,
-  rest: number,
-  whole: number,
-  of: (size: number) => Code,
-): Code {
-  if (rest === 0) return of(whole);
-  if (count === 1) return of(rest);
-  return ifElse(i32.eq(get(counter), i32.const(count - 1)), of(rest), of(whole));
-}
 
 /** A weight gradient in the making. */
 class WeightGradient {
@@ -182,11 +163,11 @@ class WeightGradient {
         set(slice, i32.div_u(get(task), i32.const(across * down))),
         set(part, i32.rem_u(get(task), i32.const(across * down))),
         set(tile0, i32.mul(i32.div_u(get(part), i32.const(across)), i32.const(taskTiles))),
-        set(tile1, least(i32.add(get(tile0), i32.const(taskTiles)), tiles)),
+        set(tile1, least(i32.add(get(tile0), i32.const(taskTiles)), i32.const(tiles))),
         set(panel0, i32.mul(i32.rem_u(get(part), i32.const(across)), i32.const(taskPanels))),
-        set(panel1, least(i32.add(get(panel0), i32.const(taskPanels)), panels)),
+        set(panel1, least(i32.add(get(panel0), i32.const(taskPanels)), i32.const(panels))),
         set(image0, i32.mul(get(slice), i32.const(images))),
-        set(image1, least(i32.add(get(image0), i32.const(images)), batch)),
+        set(image1, least(i32.add(get(image0), i32.const(images)), i32.const(batch))),
         this.#rowOffsets(fn, tile0, tile1, table),
         this.#clear(fn, places),
         this.#blocks(fn, places),
@@ -206,7 +187,7 @@ class WeightGradient {
     const column = i32.mul(get(panel), i32.const(TILE_COLUMNS));
     fn.emit(
       setGlobal(this.#args, get(args)),
-      set(until, least(i32.mul(get(end), i32.const(FINISHED_TILES)), tiles * panels)),
+      set(until, least(i32.mul(get(end), i32.const(FINISHED_TILES)), i32.const(tiles * panels))),
       countUp(flat, i32.mul(get(begin), i32.const(FINISHED_TILES)), get(until), 1, [
         set(panel, i32.div_u(get(flat), i32.const(tiles))),
         set(tile, i32.rem_u(get(flat), i32.const(tiles))),
@@ -286,7 +267,7 @@ class WeightGradient {
       1,
       countUp(line, i32.const(0), i32.const(outHeight), lines, [
         set(count, i32.sub(i32.const(outHeight), get(line))),
-        set(count, least(get(count), lines)),
+        set(count, least(get(count), i32.const(lines))),
         set(x, address(0, 4 * height * width * inChannels, xLine)),
         set(g, address(1, outHeight * gLine, gLine)),
         this.#addTiles(fn, places, { x, g, count }),
@@ -370,10 +351,7 @@ class WeightGradient {
   #finisher(rows: number, columns: number): FunctionBuilder {
     return this.#once(`store ${rows}x${columns}`, 3, (fn) => {
       const [at, row, column] = fn.params;
-      const counts = Array.from(
-        { length: Math.ceil(columns / 4) },
-        (_, g) => Math.min(4, columns - 4 * g),
-      );
+      const counts = laneCounts(columns);
       const sums = sumsOf(fn, rows, counts.length);
       const add: Code = [
         sums.map((line, r) =>

@@ -20,7 +20,6 @@ import {
   i32x4,
   type Local,
   memoryFill,
-  select,
   set,
   setGlobal,
   v128,
@@ -30,16 +29,8 @@ import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, tileRowsFor } from "./tile.ts";
 import { ofGradients, ofWeightGradients, PATCH, POINTS, transformed, WINDOW } from "./winograd.ts";
-import {
-  advance,
-  patchFunction,
-  placeOf,
-  pointStep,
-  suitsWinograd,
-  sumOf,
-  tilesOf,
-  times,
-} from "./winograd_tiles.ts";
+import { patchFunction, placeOf, pointStep, suitsWinograd, tilesOf } from "./winograd_tiles.ts";
+import { advance, least, sum, times } from "./arithmetic.ts";
 
 /** Bytes of transformed patches and gradients that a task works on at a time. */
 const GROUP_BYTES = 192 * 1024;
@@ -58,11 +49,6 @@ export function suitsWeightWinograd(p: ConvWeight): boolean {
 /** The program of a weight gradient that suits, without slices of its own. */
 export function weightWinogradProgram(kernel: Kernel, features: WasmFeatures): CpuProgram {
   return new WeightWinograd(kernel, kernel.params as ConvWeight, features).program();
-}
-
-/** The lesser of two numbers. */
-function least(a: Code, b: Code): Code {
-  return select(a, b, i32.lt_u(a, b));
 }
 
 /** A weight gradient in the making. */
@@ -203,7 +189,7 @@ class WeightWinograd {
     const clear = (from: Local, pointBytes: number, tileBytes: number) =>
       Array.from({ length: POINTS }, (_, point) =>
         memoryFill(
-          sumOf(get(from), i32.const(point * pointBytes), i32.mul(count, i32.const(tileBytes))),
+          sum(get(from), i32.const(point * pointBytes), i32.mul(count, i32.const(tileBytes))),
           i32.const(0),
           i32.mul(rest, i32.const(tileBytes)),
         ));
@@ -360,7 +346,7 @@ class WeightWinograd {
         countUp(column, i32.const(0), i32.const(outChannels), 4, [
           set(
             at,
-            sumOf(
+            sum(
               i32.load(get(args), argOffsets.shared),
               i32.mul(panel, i32.const(this.#panelBytes())),
               times(channel, 4 * TILE_COLUMNS),

@@ -25,16 +25,8 @@ import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import { type Grid, ofProducts, ofWeights, PATCH, POINTS, transformed } from "./winograd.ts";
-import {
-  advance,
-  type Names,
-  patchFunction,
-  placeOf,
-  pointStep,
-  sumOf,
-  tilesOf,
-  times,
-} from "./winograd_tiles.ts";
+import { patchFunction, placeOf, pointStep, tilesOf } from "./winograd_tiles.ts";
+import { advance, type Names, sum, times } from "./arithmetic.ts";
 
 /** Bytes of transformed patches and products that a task keeps in a near cache. */
 const TASK_BYTES = 256 * 1024;
@@ -123,8 +115,8 @@ class Winograd {
     const operand = i32.load(get(args), argOffsets.operand(1));
     fn.emit(
       countUp(panel, get(begin), get(end), 1, [
-        set(from, sumOf(operand, times(panel, 4 * TILE_COLUMNS))),
-        set(to, sumOf(i32.load(get(args), argOffsets.shared), times(panel, this.#panelBytes()))),
+        set(from, sum(operand, times(panel, 4 * TILE_COLUMNS))),
+        set(to, sum(i32.load(get(args), argOffsets.shared), times(panel, this.#panelBytes()))),
         countUp(channel, i32.const(0), i32.const(inChannels), 1, [
           half(0),
           half(16),
@@ -174,7 +166,7 @@ class Winograd {
       countUp(point, i32.const(0), i32.const(POINTS), 1, [
         set(
           toPanel,
-          sumOf(
+          sum(
             get(scratch),
             i32.const(POINTS * this.#patchBytes()),
             times(point, this.#productBytes()),

@@ -13,7 +13,6 @@ import {
   i32,
   type Local,
   memoryFill,
-  select,
   set,
   v128,
 } from "../instructions.ts";
@@ -40,11 +39,10 @@ import {
 } from "./depthwise.ts";
 import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../module.ts";
 import { argOffsets, type CpuProgram } from "../program.ts";
+import { least, type Names, times } from "./arithmetic.ts";
 
 /** Pixels of a block of lines, about. */
 const BLOCK_PIXELS = 2048;
-
-type Names<T extends string> = Readonly<Record<T, Local>>;
 
 /** The program of a depthwise weight gradient in slices. */
 export function depthwiseWeightProgram(
@@ -89,14 +87,6 @@ export function depthwiseWeightProgram(
 /** Channels of the sums of a block. */
 function padded(p: DirectConvParams): number {
   return Math.ceil(p.inChannels / 4) * 4;
-}
-
-function times(a: Local, b: number): Code {
-  return i32.mul(get(a), i32.const(b));
-}
-
-function least(a: Code, b: Code): Code {
-  return select(a, b, i32.lt_u(a, b));
 }
 
 /** Adds the lines of a block. */

@@ -12,7 +12,6 @@ import {
   get,
   i32,
   ifElse,
-  type Local,
   memoryFill,
   select,
   set,
@@ -23,13 +22,12 @@ import { PRODUCT_NS } from "./gemm_plan.ts";
 import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../module.ts";
 import { argOffsets, type CpuProgram } from "../program.ts";
 import { addProducts, type Depth, sumsOf, tileRowsFor } from "./tile.ts";
+import { least, type Names, sum, times } from "./arithmetic.ts";
 
 /** Bytes of either side that a block of lines reads at most, unless it is a single line. */
 const BLOCK_BYTES = 16 * 1024;
 /** Tasks that are wanted. */
 const TASKS = 16;
-
-type Names<T extends string> = Readonly<Record<T, Local>>;
 
 /** How the sums are cut. */
 interface Plan {
@@ -75,18 +73,6 @@ export function groupedWeightProgram(
   features: WasmFeatures,
 ): CpuProgram {
   return new GroupedWeight(p, splits, features).program();
-}
-
-function times(a: Local, b: number): Code {
-  return i32.mul(get(a), i32.const(b));
-}
-
-function least(a: Code, b: Code): Code {
-  return select(a, b, i32.lt_u(a, b));
-}
-
-function sum(...terms: readonly Code[]): Code {
-  return terms.reduce((a, b) => i32.add(a, b));
 }
 
 /** The pixels of a line that a tap reaches: the first one, how many, and the pixel of the input that the first one takes. */

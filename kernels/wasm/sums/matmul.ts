@@ -22,6 +22,7 @@ import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { rowSumsPhase } from "./row_sums.ts";
 import { TileStores } from "./stores.ts";
 import { addLongRun, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
+import { laneCounts, least } from "./arithmetic.ts";
 
 /** Elements that a task of the packing phase moves, about. */
 const PACK_ELEMENTS = 16384;
@@ -161,16 +162,15 @@ class Matmul {
     const [args, begin, end, scratch] = fn.params;
     const [task, item, rest] = fn.locals(3, "i32");
     const [row0, row1, panel0, panel1, left, right, own] = fn.locals(7, "i32");
-    const least = (a: Code, b: number) => select(a, i32.const(b), i32.lt_u(a, i32.const(b)));
     fn.emit(
       setGlobal(this.#args, get(args)),
       countUp(task, get(begin), get(end), 1, [
         set(item, i32.div_u(get(task), i32.const(down * across))),
         set(rest, i32.rem_u(get(task), i32.const(down * across))),
         set(row0, i32.mul(i32.div_u(get(rest), i32.const(across)), i32.const(rows))),
-        set(row1, least(i32.add(get(row0), i32.const(rows)), m)),
+        set(row1, least(i32.add(get(row0), i32.const(rows)), i32.const(m))),
         set(panel0, i32.mul(i32.rem_u(get(rest), i32.const(across)), i32.const(panels))),
-        set(panel1, least(i32.add(get(panel0), i32.const(panels)), this.#panels)),
+        set(panel1, least(i32.add(get(panel0), i32.const(panels)), i32.const(this.#panels))),
         set(left, this.#matrix(0, item)),
         set(own, get(scratch)),
         packLeft ? this.#packLeft(fn, left, row0, row1, own) : this.#skipRows(left, row0),
@@ -291,10 +291,7 @@ class Matmul {
     fn = this.#module.function(["i32", "i32", "i32", "i32", "i32"]);
     this.#tiles.set(key, fn);
     const [left, right, item, row, column] = fn.params;
-    const counts = Array.from(
-      { length: Math.ceil(columns / 4) },
-      (_, g) => Math.min(4, columns - 4 * g),
-    );
+    const counts = laneCounts(columns);
     const sums = sumsOf(fn, rows, counts.length);
     const { packLeft, packRight } = this.#plan;
     const rowBytes = packLeft ? 4 : 4 * this.#left.stride;

@@ -5,14 +5,12 @@ import { type Code, countUp, get, i32, type Local, select, set, v128 } from "../
 import type { FunctionBuilder, ModuleBuilder } from "../module.ts";
 import { argOffsets } from "../program.ts";
 import { ofInputs, PATCH, transformed, WINDOW } from "./winograd.ts";
+import { advance, type Names } from "./arithmetic.ts";
 
 /** Channels below which the transforms cost more than they save. */
 const FEW_CHANNELS = 16;
 /** Results that tiles may cover beyond the image, as a share. */
 const MOST_WASTE = 1.45;
-
-/** Local variables by name. */
-export type Names<T extends string> = Readonly<Record<T, Local>>;
 
 /** Tiles along both axes of an image. */
 export function tilesOf({ outHeight, outWidth }: ConvParams): { tilesX: number; tilesY: number } {
@@ -39,21 +37,6 @@ const LINE = 64;
 export function pointStep(bytes: number): number {
   const lines = Math.ceil(bytes / LINE);
   return LINE * (lines + (lines % 2 === 0 ? 1 : 0));
-}
-
-/** Adds up addresses. */
-export function sumOf(...terms: readonly Code[]): Code {
-  return terms.reduce((a, b) => i32.add(a, b));
-}
-
-/** A number times a constant. */
-export function times(a: Local, n: number): Code {
-  return i32.mul(get(a), i32.const(n));
-}
-
-/** Moves a pointer on. */
-export function advance(pointer: Local, bytes: number): Code {
-  return set(pointer, i32.add(get(pointer), i32.const(bytes)));
 }
 
 /** Where a tile is: image, row and column of its first result. */
