@@ -17,7 +17,8 @@ export interface CpuPhase {
  *
  * `args` is the address of words: that of the scratch memory that all threads share, then the address of the first element of
  * each operand, inputs first, then the scalars. `scratch` is the address of memory that belongs to the thread alone. Both kinds
- * of scratch memory are aligned to 64 bytes and hold anything at first; operands are aligned to the size of an element.
+ * of scratch memory are aligned to 64 bytes and hold anything at first; operands are aligned to the size of an element, and the 64
+ * bytes behind each of them lie inside the memory, so that vectors may be read over an end. Nothing is written there.
  */
 export interface CpuProgram {
   /** The binary module. */

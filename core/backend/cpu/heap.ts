@@ -36,6 +36,8 @@ export interface Views {
 export const PAGE = 65536;
 /** A line of the cache: what different threads write should not share one. */
 export const ALIGNMENT = 64;
+/** Bytes behind the last block that stay free: kernels may read some bytes behind an operand, and must not leave the memory. */
+const GUARD = ALIGNMENT;
 /** What is left of a memory that was let go of. */
 const NOTHING: Views = {
   f32: new Float32Array(),
@@ -74,7 +76,7 @@ export class Heap {
     this.#budget = limits.budget;
     this.#views = viewsOf(memory);
     // Address 0 stays free, so that an address that was forgotten shows.
-    this.#append(ALIGNMENT, memory.buffer.byteLength - ALIGNMENT);
+    this.#append(ALIGNMENT, memory.buffer.byteLength - ALIGNMENT - GUARD);
   }
 
   /** The memory as arrays. */
@@ -208,8 +210,8 @@ export class Heap {
     if (!tryGrow(memory, wanted) && !tryGrow(memory, needed)) throw this.#full(bytes, label);
     this.#views = viewsOf(memory);
     this.#pieces++;
-    const end = pages * PAGE;
-    this.#append(end, memory.buffer.byteLength - end);
+    const end = pages * PAGE - GUARD;
+    this.#append(end, memory.buffer.byteLength - GUARD - end);
   }
 
   #append(address: number, bytes: number): void {
