@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { linear, noGrad, referenceDevice, type Tensor, tensor } from "../../core/mod.ts";
+import { linear, noGrad, type Tensor, tensor } from "../../core/mod.ts";
 import { OutOfMemoryError } from "../../core/errors.ts";
 import { gpu, randomValues, reference } from "../util.ts";
 import { devices, ownDevice } from "./devices.ts";
@@ -177,7 +177,7 @@ function step(x: Tensor, target: Tensor, weights: Tensor[]): void {
 for (const kind of devices.map((d) => d.kind)) {
   Deno.test(`2,000 training steps hold as much memory as 100, ${kind}`, async () => {
     // Of its own, since garbage of other tests may be collected meanwhile.
-    const device = kind === "reference" ? referenceDevice() : await ownDevice();
+    const device = await ownDevice({ kind });
     const make = (shape: number[], seed: number, requiresGrad = false) =>
       tensor(randomValues(shape.reduce((a, b) => a * b), seed), { device, shape, requiresGrad });
     const x = make([8, 6], 1);
