@@ -6,8 +6,14 @@ const root = new URL("..", import.meta.url);
 /** What each part may import at run time; `import type` is free except for kernels. */
 const allowed: Record<string, readonly string[]> = {
   kernels: ["kernels"],
-  // The seam to captured steps knows no device, and leaves are any values.
-  "core/engine": ["core/engine", "core/errors.ts", "core/leaves.ts", "core/backend/capture.ts"],
+  // The seam to captured steps knows no device, nor do leaves, which are any values, and turns of the event loop.
+  "core/engine": [
+    "core/engine",
+    "core/errors.ts",
+    "core/leaves.ts",
+    "core/turn.ts",
+    "core/backend/capture.ts",
+  ],
   core: ["core", "kernels"],
   nn: ["nn", "core", "kernels"],
   data: ["data", "core"],

@@ -1,5 +1,6 @@
 /** Keeps a loop of synchronous steps polite: signals get through, the device's queue stays short. */
 
+import { nextTurn } from "../turn.ts";
 import type { DeviceLike } from "./tensor_like.ts";
 
 /** Longest time between two turns of the event loop, in milliseconds. */
@@ -48,19 +49,4 @@ export class Pacer {
       this.#lastYield = performance.now();
     }
   }
-}
-
-/** Resolves after the event loop has had a turn; microtasks alone would starve signal handlers. */
-export function nextTurn(): Promise<void> {
-  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => unknown };
-  return new Promise((resolve) => {
-    if (setImmediate !== undefined) return void setImmediate(resolve);
-    // Browsers: a message costs microseconds, where nested timers cost milliseconds.
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(null);
-  });
 }

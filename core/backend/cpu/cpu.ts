@@ -11,8 +11,8 @@ import {
 } from "../../../kernels/types.ts";
 import { cpuTraits } from "../../../kernels/wasm/mod.ts";
 import type { WasmFeatures } from "../../../kernels/wasm/module.ts";
-import { nextTurn } from "../../engine/pacer.ts";
 import { DeviceError, DeviceLostError } from "../../errors.ts";
+import { nextTurn } from "../../turn.ts";
 import type { Backend, HostArray, MemoryStats, WorkStats } from "../backend.ts";
 import { debugLine } from "../debug.ts";
 import type { Profilable, ProfileRecording } from "../profiler.ts";
