@@ -179,8 +179,7 @@ function weightAndBias(a: Tensor, g: Tensor, b: Tensor): [Tensor, Tensor] | null
   const m = g.shape[1];
   const { traits } = a.device;
   const fits = a.ndim === 2 && g.ndim === 2 && isTransposed(b) && n > 1 && m * k > 0 &&
-    (traits.wasm || k <= (traits.software ? LONGEST : FEW_ROWS)) &&
-    slicesOf(m, n, k, 1, traits) === 1;
+    k <= (traits.software ? LONGEST : FEW_ROWS) && slicesOf(m, n, k, 1, traits) === 1;
   if (!fits || isGradEnabled()) return null;
   const [left, right] = [g.t(), a];
   const operands = { a: matrixOperand(left, []), b: matrixOperand(right, []) };

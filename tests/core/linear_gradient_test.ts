@@ -32,6 +32,7 @@ const sizes: readonly (readonly [number, number, number])[] = [
   [257, 12, 9],
   [2048, 8, 6],
   [2049, 5, 6],
+  [60_000, 5, 3],
 ];
 
 /** Sums of products over the rows, and the sums of the sizes of their terms. */

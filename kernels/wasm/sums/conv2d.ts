@@ -15,7 +15,6 @@ import {
   i32,
   ifElse,
   type Local,
-  select,
   set,
   setGlobal,
 } from "../instructions.ts";
@@ -24,7 +23,7 @@ import { packPanel, panelBytes, type Side } from "./pack.ts";
 import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import { laneCounts } from "./arithmetic.ts";
+import { advance, atEdge, laneCounts, least, type Names } from "./arithmetic.ts";
 
 /** Rows of a task: a few tiles, so that they and the panels of the weight stay in the nearer caches. */
 const ROWS = 16 * TILE_ROWS;
@@ -101,8 +100,7 @@ function mainPhase(
     setGlobal(argsGlobal, get(args)),
     countUp(task, get(begin), get(end), 1, [
       set(row0, i32.mul(get(task), i32.const(ROWS))),
-      set(row1, i32.add(get(row0), i32.const(ROWS))),
-      set(row1, select(get(row1), i32.const(rows), i32.lt_u(get(row1), i32.const(rows)))),
+      set(row1, least(i32.add(get(row0), i32.const(ROWS)), i32.const(rows))),
       patchAddresses(fn, p, args, row0, row1, scratch),
       tiles(module, fn, p, { args, row0, row1, scratch }, rows, panels, body),
     ]),
@@ -127,8 +125,6 @@ function patchAddresses(
   const pixel = 4 * inChannels;
   const line = i32.div_u(get(row0), i32.const(outWidth));
   const image = i32.div_u(get(row0), i32.const(outWidth * outHeight));
-  const add = (variable: Local, bytes: number) =>
-    set(variable, i32.add(get(variable), i32.const(bytes)));
   return [
     set(x, i32.rem_u(get(row0), i32.const(outWidth))),
     set(y, i32.rem_u(line, i32.const(outHeight))),
@@ -139,16 +135,16 @@ function patchAddresses(
     set(to, get(table)),
     countUp(row, get(row0), get(row1), 1, [
       i32.store(get(to), get(at)),
-      add(to, 4),
-      add(at, stride[1] * pixel),
-      add(x, 1),
+      advance(to, 4),
+      advance(at, stride[1] * pixel),
+      advance(x, 1),
       ifElse(i32.eq(get(x), i32.const(outWidth)), [
         set(x, i32.const(0)),
-        add(at, (stride[0] * width - stride[1] * outWidth) * pixel),
-        add(y, 1),
+        advance(at, (stride[0] * width - stride[1] * outWidth) * pixel),
+        advance(y, 1),
         ifElse(i32.eq(get(y), i32.const(outHeight)), [
           set(y, i32.const(0)),
-          add(at, (height - stride[0] * outHeight) * width * pixel),
+          advance(at, (height - stride[0] * outHeight) * width * pixel),
         ]),
       ]),
     ]),
@@ -160,7 +156,7 @@ function tiles(
   module: ModuleBuilder,
   fn: FunctionBuilder,
   p: ConvForward,
-  { args, row0, row1, scratch }: Readonly<Record<"args" | "row0" | "row1" | "scratch", Local>>,
+  { args, row0, row1, scratch }: Names<"args" | "row0" | "row1" | "scratch">,
   rows: number,
   panels: number,
   body: TileBody,
@@ -169,22 +165,21 @@ function tiles(
   const made = new Map<string, FunctionBuilder>();
   const tile = (count: number, columns: number) => {
     const key = `${count}x${columns}`;
-    let made1 = made.get(key);
-    if (made1 === undefined) {
-      made1 = module.function(["i32", "i32", "i32", "i32"]);
-      made.set(key, made1);
-      body(made1, count, columns);
+    let own = made.get(key);
+    if (own === undefined) {
+      own = module.function(["i32", "i32", "i32", "i32"]);
+      made.set(key, own);
+      body(own, count, columns);
     }
-    return call(made1.index, get(at), get(right), get(row), get(column));
+    return call(own.index, get(at), get(right), get(row), get(column));
   };
   const restRows = rows % TILE_ROWS;
-  const restColumns = p.outChannels % TILE_COLUMNS;
   const depth = p.kernel[0] * p.kernel[1] * p.inChannels;
   const panelOf = (columns: number): Code => [
     set(at, get(scratch)),
     rows < TILE_ROWS ? set(row, get(row0)) : countUp(row, get(row0), get(whole), TILE_ROWS, [
       tile(TILE_ROWS, columns),
-      set(at, i32.add(get(at), i32.const(4 * TILE_ROWS))),
+      advance(at, 4 * TILE_ROWS),
     ]),
     restRows === 0 ? [] : ifElse(i32.lt_u(get(whole), get(row1)), [
       set(row, get(whole)),
@@ -197,16 +192,8 @@ function tiles(
     set(right, i32.load(get(args), argOffsets.shared)),
     countUp(panel, i32.const(0), i32.const(panels), 1, [
       set(column, i32.mul(get(panel), i32.const(TILE_COLUMNS))),
-      restColumns === 0
-        ? panelOf(TILE_COLUMNS)
-        : p.outChannels < TILE_COLUMNS
-        ? panelOf(restColumns)
-        : ifElse(
-          i32.eq(get(panel), i32.const(panels - 1)),
-          panelOf(restColumns),
-          panelOf(TILE_COLUMNS),
-        ),
-      set(right, i32.add(get(right), i32.const(4 * TILE_COLUMNS * depth))),
+      atEdge(panel, panels, p.outChannels % TILE_COLUMNS, TILE_COLUMNS, panelOf),
+      advance(right, 4 * TILE_COLUMNS * depth),
     ]),
   ];
 }

@@ -16,7 +16,6 @@ import {
   get,
   i32,
   type Local,
-  select,
   set,
   setGlobal,
   v128,
@@ -224,7 +223,7 @@ class WeightGradient {
     return [
       set(to, get(table)),
       set(until, i32.mul(get(tile1), i32.const(rows))),
-      set(until, select(get(until), i32.const(all), i32.lt_u(get(until), i32.const(all)))),
+      set(until, least(get(until), i32.const(all))),
       countUp(row, i32.mul(get(tile0), i32.const(rows)), get(until), 1, [
         i32.store(get(to), i32.shl(terms, i32.const(2))),
         set(to, i32.add(get(to), i32.const(4))),

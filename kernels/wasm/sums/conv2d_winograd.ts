@@ -15,7 +15,6 @@ import {
   i32,
   ifElse,
   type Local,
-  select,
   set,
   setGlobal,
   v128,
@@ -26,7 +25,7 @@ import { TileStores } from "./stores.ts";
 import { addProducts, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import { type Grid, ofProducts, ofWeights, PATCH, POINTS, transformed } from "./winograd.ts";
 import { patchFunction, placeOf, pointStep, tilesOf } from "./winograd_tiles.ts";
-import { advance, type Names, sum, times } from "./arithmetic.ts";
+import { advance, least, type Names, sum, times } from "./arithmetic.ts";
 
 /** Bytes of transformed patches and products that a task keeps in a near cache. */
 const TASK_BYTES = 256 * 1024;
@@ -142,7 +141,7 @@ class Winograd {
       setGlobal(this.#args, get(args)),
       countUp(task, get(begin), get(end), 1, [
         set(tile0, times(task, this.#count)),
-        set(tile1, select(bound, i32.const(tiles), i32.lt_u(bound, i32.const(tiles)))),
+        set(tile1, least(bound, i32.const(tiles))),
         call(patch.index, get(args), get(tile0), get(tile1), get(scratch)),
         call(multiply.index, get(args), i32.sub(get(tile1), get(tile0)), get(scratch)),
         call(finish.index, get(tile0), get(tile1), get(scratch)),

@@ -11,7 +11,6 @@ import {
   get,
   i32,
   type Local,
-  select,
   set,
   v128,
 } from "../instructions.ts";
@@ -28,6 +27,7 @@ import {
 } from "./conv2d_gather.ts";
 import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../module.ts";
 import { argOffsets, type CpuProgram } from "../program.ts";
+import { least } from "./arithmetic.ts";
 
 /** Weights, or sums of a weight gradient, that are in registers together. */
 export const TAPS = 5;
@@ -77,7 +77,7 @@ export function depthwiseProgram(
   fn.emit(
     set(weight, i32.load(get(args), argOffsets.operand(1))),
     set(until, i32.mul(get(end), i32.const(ofTask))),
-    set(until, select(get(until), last, i32.lt_u(get(until), last))),
+    set(until, least(get(until), last)),
     countUp(line, i32.mul(get(begin), i32.const(ofTask)), get(until), 1, [
       flatLineTable(fn, gather, { args, line, table, end: tableEnd }, pixel * p.kernel[1]),
       set(to, i32.mul(get(line), i32.const(gather.result.size[1] * pixel))),

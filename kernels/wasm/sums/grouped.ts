@@ -4,17 +4,7 @@
  * the source of some lines, group by group, in a copy with zeros around it.
  */
 
-import {
-  call,
-  type Code,
-  countUp,
-  get,
-  i32,
-  type Local,
-  select,
-  set,
-  v128,
-} from "../instructions.ts";
+import { call, type Code, countUp, get, i32, type Local, set, v128 } from "../instructions.ts";
 import type { ConvResult, DirectConvParams } from "../../conv2d_direct.ts";
 import {
   eachTile,
@@ -33,6 +23,7 @@ import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../modul
 import { packPanel, panelBytes, type Side } from "./pack.ts";
 import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { addProducts, sumsOf } from "./tile.ts";
+import { least } from "./arithmetic.ts";
 
 /** Pixels of a tile at most, of one vector and of two. */
 const PIXELS = [10, 6] as const;
@@ -154,7 +145,7 @@ function mainPhase(
       set(number, i32.div_u(get(task), i32.const(parts))),
       set(y0, times(i32.rem_u(get(task), i32.const(parts)), lines.count)),
       set(y1, i32.add(get(y0), i32.const(lines.count))),
-      set(y1, select(get(y1), height, i32.lt_u(get(y1), height))),
+      set(y1, least(get(y1), height)),
       set(image, times(get(number), 4 * source.size[0] * source.size[1] * source.channels)),
       set(image, i32.add(get(image), i32.load(get(args), argOffsets.operand(0)))),
       countUp(group, i32.const(0), i32.const(p.groups), 1, [

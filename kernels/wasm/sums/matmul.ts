@@ -12,7 +12,6 @@ import {
   i32,
   ifElse,
   type Local,
-  select,
   set,
   setGlobal,
 } from "../instructions.ts";
@@ -22,7 +21,7 @@ import { argOffsets, type CpuPhase, type CpuProgram } from "../program.ts";
 import { rowSumsPhase } from "./row_sums.ts";
 import { TileStores } from "./stores.ts";
 import { addLongRun, type Depth, sumsOf, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import { laneCounts, least } from "./arithmetic.ts";
+import { advance, atEdge, laneCounts, least, type Names } from "./arithmetic.ts";
 
 /** Elements that a task of the packing phase moves, about. */
 const PACK_ELEMENTS = 16384;
@@ -135,10 +134,7 @@ class Matmul {
     fn.emit(
       setGlobal(this.#args, get(args)),
       set(until, i32.mul(get(end), i32.const(perTask))),
-      set(
-        until,
-        select(get(until), i32.const(all), i32.lt_u(get(until), i32.const(all))),
-      ),
+      set(until, least(get(until), i32.const(all))),
       countUp(flat, i32.mul(get(begin), i32.const(perTask)), get(until), 1, [
         set(item, i32.div_u(get(flat), i32.const(this.#panels))),
         set(panel, i32.rem_u(get(flat), i32.const(this.#panels))),
@@ -206,8 +202,8 @@ class Matmul {
   /** Leaves the address of the task's first panel in `right`. */
   #rightOf(
     fn: FunctionBuilder,
-    { item, panel0, panel1, right, own, args }: Readonly<
-      Record<"item" | "panel0" | "panel1" | "right" | "own" | "args", Local>
+    { item, panel0, panel1, right, own, args }: Names<
+      "item" | "panel0" | "panel1" | "right" | "own" | "args"
     >,
   ): Code {
     const { packRight } = this.#plan;
@@ -237,14 +233,13 @@ class Matmul {
   /** All tiles of a task: panel by panel, so that a panel stays in the first cache. */
   #block(
     fn: FunctionBuilder,
-    { item, row0, row1, panel0, panel1, left, right }: Readonly<
-      Record<"item" | "row0" | "row1" | "panel0" | "panel1" | "left" | "right", Local>
+    { item, row0, row1, panel0, panel1, left, right }: Names<
+      "item" | "row0" | "row1" | "panel0" | "panel1" | "left" | "right"
     >,
   ): Code {
     const { m, n } = this.#params;
     const [panel, row, column, at, whole] = fn.locals(5, "i32");
     const restRows = m % TILE_ROWS;
-    const restColumns = n % TILE_COLUMNS;
     const rightBytes = this.#plan.packRight === "none"
       ? 4 * TILE_COLUMNS * this.#right.stride
       : panelBytes(this.#right, TILE_COLUMNS);
@@ -257,7 +252,7 @@ class Matmul {
       set(at, get(left)),
       countUp(row, get(row0), get(whole), TILE_ROWS, [
         m >= TILE_ROWS ? tile(TILE_ROWS, columns) : [],
-        set(at, i32.add(get(at), i32.const(leftBytes))),
+        advance(at, leftBytes),
       ]),
       restRows === 0 ? [] : ifElse(i32.lt_u(get(whole), get(row1)), [
         set(row, get(whole)),
@@ -269,16 +264,8 @@ class Matmul {
       set(whole, i32.sub(get(row1), i32.rem_u(rows, i32.const(TILE_ROWS)))),
       countUp(panel, get(panel0), get(panel1), 1, [
         set(column, i32.mul(get(panel), i32.const(TILE_COLUMNS))),
-        restColumns === 0
-          ? panelOf(TILE_COLUMNS)
-          : n < TILE_COLUMNS
-          ? panelOf(restColumns)
-          : ifElse(
-            i32.eq(get(panel), i32.const(this.#panels - 1)),
-            panelOf(restColumns),
-            panelOf(TILE_COLUMNS),
-          ),
-        set(right, i32.add(get(right), i32.const(rightBytes))),
+        atEdge(panel, this.#panels, n % TILE_COLUMNS, TILE_COLUMNS, panelOf),
+        advance(right, rightBytes),
       ]),
     ];
   }

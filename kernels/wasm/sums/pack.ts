@@ -10,12 +10,12 @@ import {
   ifElse,
   type Local,
   loop,
-  select,
   set,
   tee,
   v128,
 } from "../instructions.ts";
 import type { FunctionBuilder } from "../module.ts";
+import { least } from "./arithmetic.ts";
 
 /** A matrix of f32 as a product reads it; steps in elements. */
 export interface Side {
@@ -92,7 +92,7 @@ function rowPointers(
   const code = pointers.map((pointer, r) => {
     const number = i32.add(i32.mul(get(panel), i32.const(width)), i32.const(r));
     const last = i32.const(size - 1);
-    const inside = select(get(row), last, i32.lt_u(get(row), last));
+    const inside = least(get(row), last);
     return [
       set(row, number),
       set(pointer, i32.add(get(from), i32.mul(inside, i32.const(4 * stride)))),

@@ -24,6 +24,7 @@ import { type FunctionBuilder, ModuleBuilder, type WasmFeatures } from "../modul
 import { loadFour, loadOne, storeFour, storeOne } from "./operands.ts";
 import { argOffsets, type CpuProgram } from "../program.ts";
 import { WgslFunctions } from "../wgsl/functions.ts";
+import { least } from "./arithmetic.ts";
 
 /** Values along a row from which on vectors pay. */
 const LONG_ROW = 8;
@@ -290,8 +291,7 @@ class Reduction {
     const first = i32.mul(get(this.#slice), i32.const(chunk));
     const left = i32.sub(i32.const(size), first);
     const none = i32.ge_u(first, i32.const(size));
-    const least = select(left, i32.const(chunk), i32.lt_u(left, i32.const(chunk)));
-    return select(i32.const(0), least, none);
+    return select(i32.const(0), least(left, i32.const(chunk)), none);
   }
 
   /** Moves the pointers so many values along a folded axis. */

@@ -9,13 +9,13 @@ import {
   i32,
   ifElse,
   type Local,
-  select,
   set,
   v128,
 } from "../instructions.ts";
 import type { FunctionBuilder, ModuleBuilder } from "../module.ts";
 import type { Side } from "./pack.ts";
 import type { CpuPhase } from "../program.ts";
+import { least } from "./arithmetic.ts";
 
 /** Rows of a task. */
 const ROWS = 16;
@@ -54,7 +54,7 @@ export function rowSumsPhase(
   const bound = i32.mul(get(end), i32.const(ROWS));
   fn.emit(
     set(until, bound),
-    set(until, select(get(until), last, i32.lt_u(get(until), last))),
+    set(until, least(get(until), last)),
     set(row, i32.mul(get(begin), i32.const(ROWS))),
     wide ? countUp(row, get(row), i32.and(get(until), i32.const(-4)), 4, visit(4)) : [],
     // What is left: all rows, or those behind the last four.

@@ -1,11 +1,11 @@
 /** Tiles of two by two results that Winograd's algorithm works on: where they are, and their transformed patches. */
 
 import type { ConvParams } from "../../conv2d.ts";
-import { type Code, countUp, get, i32, type Local, select, set, v128 } from "../instructions.ts";
+import { type Code, countUp, get, i32, type Local, set, v128 } from "../instructions.ts";
 import type { FunctionBuilder, ModuleBuilder } from "../module.ts";
 import { argOffsets } from "../program.ts";
 import { ofInputs, PATCH, transformed, WINDOW } from "./winograd.ts";
-import { advance, type Names } from "./arithmetic.ts";
+import { advance, least, type Names } from "./arithmetic.ts";
 
 /** Channels below which the transforms cost more than they save. */
 const FEW_CHANNELS = 16;
@@ -74,7 +74,7 @@ export function patchFunction(
   // Tiles at the edge reach over it; what they read there only goes into results that do not exist.
   const inside = (at: Local, n: number, size: number): Code => {
     const next = i32.add(get(at), i32.const(n));
-    return select(next, i32.const(size - 1), i32.lt_u(next, i32.const(size - 1)));
+    return least(next, i32.const(size - 1));
   };
   const pixelOf = (row: number, column: number): Code => {
     const line = i32.add(i32.mul(get(image), i32.const(height)), inside(y, row, height));
