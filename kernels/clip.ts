@@ -133,9 +133,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   if (lane == 0u) {
     let sum = part[0];
     let norm = ${root};
-    let ratio = u.s1 / (norm + 1e-6);
+    let ratio = divide(u.s1, norm + 1e-6);
     y[0] = norm;
-    y[1] = select(select(ratio, 1.0, ratio > 1.0), nan(), is_nan(norm));
+    y[1] = keep_nan(ratio, min(ratio, 1.0));
   }
 }`;
   return shader([{ name: "x", dtype: "f32" }], [{ name: "y", dtype: "f32" }], ["f32", "f32"], text);
@@ -180,8 +180,7 @@ export function scaleKernel(count: number, dtype: DType): Kernel {
 
 /** Limits `count` elements (a multiple of 4) to [-limit, limit]; NaN stays. Scalar: limit. */
 export function limitKernel(count: number, dtype: DType): Kernel {
-  const limit = "vec4<f32>(u.s0)";
-  const value = `select(select(v, ${limit}, v > ${limit}), -${limit}, v < -${limit})`;
+  const value = "keep_nan4(v, clamp(v, vec4<f32>(-u.s0), vec4<f32>(u.s0)))";
   return inPlace(
     `clip|limit|${count}|${dtype}`,
     count,

@@ -43,8 +43,9 @@ export interface ColumnFold {
   /** Functions that the other texts call. */
   readonly functions: string;
   /**
-   * Whether the first row of the slice is read before the others: values `k0`, `k1` … of the
-   * inputs.
+   * Whether the slice is sampled before it is summed, so that terms can be taken relative to that:
+   * values `k0`, `k1` … of the inputs in its first row, or in the mean of the first rows of the
+   * lanes that share the slice.
    */
   readonly first: boolean;
   /**
@@ -142,7 +143,8 @@ export function columnProgram(
       : `  if (unit >= ${units}u || slice >= ${slices}u) { return; }\n  let i = unit;`,
     `  let lo = slice * ${chunk}u;`,
     `  let hi = min(lo + ${chunk}u, ${sizeOf(reduced)}u);`,
-    columnHead(params, fold, width),
+    columnHead(params, fold, width, team ? x : null),
+    team && fold.first ? teamSample(inputs.length, x, y) : "",
     ...sums(params, fold, width, team ? [`lo + lane / ${x}u`, y] : ["lo", 1]),
     team ? teamFold(x, y) : "",
     `  ${team ? `if (live && lane < ${x}u) ` : ""}{`,
@@ -161,8 +163,17 @@ ${lines.join("\n")}
   return { code: shader([...bindings, ...fold.extra], outputs, fold.scalars, text), groups };
 }
 
-/** Where the columns of each input start, and the values that are the same for all rows. */
-function columnHead(params: ColumnParams, fold: ColumnFold, width: 1 | 4): string {
+/**
+ * Where the columns of each input start, and the values that are the same for all rows.
+ *
+ * @param x lanes along columns of a workgroup whose other lanes share the rows, or null
+ */
+function columnHead(
+  params: ColumnParams,
+  fold: ColumnFold,
+  width: 1 | 4,
+  x: number | null,
+): string {
   const { outer, reduced, inputs } = params;
   const rank = outer.length;
   const steps = width === 4 ? [...outer.slice(0, -1), outer[rank - 1] / 4] : outer;
@@ -179,9 +190,13 @@ function columnHead(params: ColumnParams, fold: ColumnFold, width: 1 | 4): strin
     if (isConstant(o, rank)) lines.push(`  let v${n} = ${valueAt(params, fold, n, width, zeros)};`);
   });
   if (fold.first) {
-    lines.push(rowCoordinates(reduced, "lo", "f"));
+    lines.push(`  let sample = ${x === null ? "lo" : `min(lo + lane / ${x}u, hi - 1u)`};`);
+    lines.push(rowCoordinates(reduced, "sample", "f"));
     const at = reduced.map((_, d) => `f${d}`);
-    inputs.forEach((_, n) => lines.push(`  let k${n} = ${valueAt(params, fold, n, width, at)};`));
+    const kind = x === null ? "let" : "var";
+    inputs.forEach((_, n) =>
+      lines.push(`  ${kind} k${n} = ${valueAt(params, fold, n, width, at)};`)
+    );
   }
   return lines.join("\n");
 }
@@ -246,14 +261,27 @@ function sums(
 function teamFold(x: number, y: number): string {
   return `  parts[lane][0] = a;
   parts[lane][1] = b;
-  workgroupBarrier();
+${teamTree(x, y)}
+  a = parts[lane][0];
+  b = parts[lane][1];`;
+}
+
+function teamTree(x: number, y: number): string {
+  return `  workgroupBarrier();
   for (var k = ${x * y / 2}u; k >= ${x}u; k /= 2u) {
     if (lane < k) {
       parts[lane][0] += parts[lane + k][0];
       parts[lane][1] += parts[lane + k][1];
     }
     workgroupBarrier();
-  }
-  a = parts[lane][0];
-  b = parts[lane][1];`;
+  }`;
+}
+
+/** Brings the samples of all lanes that share a column to their mean; of at most two inputs. */
+function teamSample(inputs: number, x: number, y: number): string {
+  const each = Array.from({ length: inputs }, (_, n) => n);
+  return `${each.map((n) => `  parts[lane][${n}] = k${n} * ${1 / y};`).join("\n")}
+${teamTree(x, y)}
+${each.map((n) => `  k${n} = parts[lane % ${x}u][${n}];`).join("\n")}
+  workgroupBarrier();`;
 }

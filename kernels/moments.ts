@@ -2,7 +2,7 @@
  * Mean and variance of every column in one pass: batch statistics, together with their running
  * averages.
  *
- * A slice sums differences from its own first row, so that a mean far from 0 does not cancel;
+ * A slice sums differences from its own first rows, so that a mean far from 0 does not cancel;
  * slices are joined by Chan's formula in a fixed order.
  */
 
@@ -206,8 +206,8 @@ function program(
 /** The WGSL function that stores what is known of a column. */
 function finishFunction({ count, running }: FinishParams): string {
   const lines = [
-    // Rounding may leave a sum of squares below 0; NaN stays.
-    "  let square = select(m2, 0.0, m2 < 0.0);",
+    // Rounding may leave a sum of squares below 0.
+    "  let square = keep_nan(m2, max(m2, 0.0));",
     "  means[c] = mean;",
     `  scales[c] = inverseSqrt(square / ${count}.0 + u.s0);`,
   ];

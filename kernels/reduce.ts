@@ -79,9 +79,9 @@ function folded(fold: ReduceOp, type: DType, a: string, b: string): string {
     case "min":
       return type === "f32" ? `${fold}_nan(${a}, ${b})` : `${fold}(${a}, ${b})`;
     case "any":
-      return `${a} || ${b}`;
+      return type === "bool" ? `${a} || ${b}` : `${a} | ${b}`;
     case "all":
-      return `${a} && ${b}`;
+      return type === "bool" ? `${a} && ${b}` : `${a} & ${b}`;
   }
 }
 
@@ -200,6 +200,10 @@ function threadBody(params: ReduceParams, acc: DType, outputs: number): string {
 /** A workgroup folds one output: strided partial sums, then a tree. */
 function teamBody(params: ReduceParams, acc: DType, outputs: number): string {
   const { reduced, fold } = params;
+  // Truth is kept as 0 or 1: drivers go wrong about bool in workgroup memory.
+  const kept = acc === "bool" ? "u32" : acc;
+  const join = (a: string, b: string) => folded(fold, kept, a, b);
+  const value = valueAt(params, `r${reduced.length - 1}`);
   const last = reduced.length - 1;
   const spans = reduced.map((_, d) => `(hi${d} - lo${d})`);
   const split: string[] = [];
@@ -212,7 +216,7 @@ function teamBody(params: ReduceParams, acc: DType, outputs: number): string {
     rest = `q${d}`;
   }
   split.push(`    let r0 = ${rest} + lo0;`);
-  return `var<workgroup> part: array<${valueType(acc)}, ${TEAM}>;
+  return `var<workgroup> part: array<${valueType(kept)}, ${TEAM}>;
 @compute @workgroup_size(${TEAM})
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) wgs: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let o = wg.y * wgs.x + wg.x;
@@ -221,18 +225,20 @@ ${outputHead(params)}
   let total = select(0u, ${spans.join(" * ")}, ${
     reduced.map((_, d) => `hi${d} > lo${d}`).join(" && ")
   });
-  var a: ${valueType(acc)} = ${literal(neutralValue(fold, acc), acc)};
+  var a: ${valueType(kept)} = ${literal(neutralValue(fold, acc), kept)};
   for (var r = lane; r < total; r += ${TEAM}u) {
 ${split.join("\n")}
-    a = ${folded(fold, acc, "a", valueAt(params, `r${last}`))};
+    a = ${join("a", acc === "bool" ? stored(acc, value) : value)};
   }
   part[lane] = a;
   workgroupBarrier();
   for (var k = ${TEAM / 2}u; k > 0u; k /= 2u) {
-    if (lane < k) { part[lane] = ${folded(fold, acc, "part[lane]", "part[lane + k]")}; }
+    if (lane < k) { part[lane] = ${join("part[lane]", "part[lane + k]")}; }
     workgroupBarrier();
   }
-  if (lane == 0u) { let sum = part[0]; ${result(params, "sum")} }
+  if (lane == 0u) { let sum = ${acc === "bool" ? loaded(acc, "part[0]") : "part[0]"}; ${
+    result(params, "sum")
+  } }
 }`;
 }
 

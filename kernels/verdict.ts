@@ -115,8 +115,8 @@ function verdictCode({ count, clips, unscales }: VerdictParams): string {
   ];
   if (unscales) inputs.push({ name: "scale", dtype: "f32" });
   if (unscales) outputs.push({ name: "found", dtype: "f32" });
-  const clip = `let ratio = u.s0 / (norm + 1e-6);
-    factor = select(select(ratio, 1.0, ratio > 1.0), nan(), is_nan(norm));`;
+  const clip = `let ratio = divide(u.s0, norm + 1e-6);
+    factor = keep_nan(ratio, min(ratio, 1.0));`;
   const text = `var<workgroup> part: array<f32, ${LANES}>;
 var<workgroup> flawed: array<u32, ${LANES}>;
 @compute @workgroup_size(${LANES})

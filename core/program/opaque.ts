@@ -9,7 +9,7 @@ import type { ScalarCell } from "./recording.ts";
 
 /** Rows whose results no later operation can be combined with: they choose or round. */
 const walls = new Set(
-  "where relu relu6 maximum minimum clamp floor ceil round trunc eq ne gt ge lt le logicalAnd logicalOr logicalNot isnan"
+  "where relu relu6 maximum minimum clamp floor ceil round trunc eq ne gt ge lt le logicalAnd logicalOr logicalNot isNan"
     .split(" "),
 );
 

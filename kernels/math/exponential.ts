@@ -25,11 +25,15 @@ export const exponentials: Readonly<Record<string, string>> = {
   let half = m >> 1u;
   return y * pow2(half) * pow2(m - half);
 }`,
-  // e^(a + low) for a small correction
-  exp_sum: `fn exp_sum(a: f32, low: f32) -> f32 {
-  let x = select(select(a, 120.0, a > 120.0), -120.0, a < -120.0);
+  // (y, n) with e^(a + low) = y · 2^n for a small correction
+  exp_parts: `fn exp_parts(a: f32, low: f32) -> vec2<f32> {
+  let x = keep_nan(a, clamp(a, -120.0, 120.0));
   let n = round(x * 1.442695);
-  return times_pow2(1.0 + exp_tail(exp_rest(x, n) + low), i32(n));
+  return vec2<f32>(1.0 + exp_tail(exp_rest(x, n) + low), n);
+}`,
+  exp_sum: `fn exp_sum(a: f32, low: f32) -> f32 {
+  let p = exp_parts(a, low);
+  return times_pow2(p.x, i32(p.y));
 }`,
   precise_exp: `fn precise_exp(a: f32) -> f32 { return exp_sum(a, 0.0); }`,
   // 2^r − 1 for |r| ≤ 0.51
@@ -43,13 +47,13 @@ export const exponentials: Readonly<Record<string, string>> = {
   return r * p;
 }`,
   precise_exp2: `fn precise_exp2(a: f32) -> f32 {
-  let x = select(select(a, 200.0, a > 200.0), -200.0, a < -200.0);
+  let x = keep_nan(a, clamp(a, -200.0, 200.0));
   let n = round(x);
   return times_pow2(1.0 + exp2_tail(x - n), i32(n));
 }`,
   // (e^a − 1) / 2; half of it, because sinh and cosh reach further than e^a.
   half_expm1: `fn half_expm1(a: f32) -> f32 {
-  let x = select(select(a, 89.5, a > 89.5), -30.0, a < -30.0);
+  let x = keep_nan(a, clamp(a, -30.0, 89.5));
   let n = round(x * 1.442695);
   let s = pow2(clamp(i32(n), -60, 129) - 2);
   return 2.0 * (s * exp_tail(exp_rest(x, n)) + (s - 0.25));
@@ -57,7 +61,7 @@ export const exponentials: Readonly<Record<string, string>> = {
   precise_expm1: `fn precise_expm1(a: f32) -> f32 { return 2.0 * half_expm1(a); }`,
   precise_sinh: `fn precise_sinh(a: f32) -> f32 {
   let h = half_expm1(abs(a));
-  let t = select(h, 1e30, h > 1e30);
+  let t = min(h, 1e30);
   let y = h + t / (2.0 * t + 1.0);
   return select(y, -y, a < 0.0);
 }`,
@@ -65,15 +69,26 @@ export const exponentials: Readonly<Record<string, string>> = {
   let h = half_expm1(abs(a));
   return h + (0.5 + 0.5 / (2.0 * h + 1.0));
 }`,
+  // w / (w + b) for w ≥ 0; close to 1 by what is left, since drivers give x / x as less than 1.
+  share_of: `fn share_of(w: f32, b: f32) -> f32 {
+  let far = w > b;
+  let q = select(w, b, far) / (w + b);
+  return select(q, 1.0 - q, far);
+}`,
   precise_tanh: `fn precise_tanh(a: f32) -> f32 {
-  let x = abs(a);
-  let h = half_expm1(select(2.0 * x, 30.0, x > 15.0));
-  let y = h / (h + 1.0);
+  let y = share_of(half_expm1(2.0 * abs(a)), 1.0);
   return select(y, -y, a < 0.0);
 }`,
   sigmoid: `fn sigmoid(a: f32) -> f32 {
   let e = precise_exp(-abs(a));
   return select(1.0, e, a < 0.0) / (1.0 + e);
+}`,
+  // a / (1 + e^-a); below -80 a is brought in before 2^n, since e^a may be subnormal there.
+  precise_silu: `fn precise_silu(a: f32) -> f32 {
+  let p = exp_parts(-abs(a), 0.0);
+  let e = times_pow2(p.x, i32(p.y));
+  let low = select(times_pow2(a * p.x, i32(p.y)), a * e, a < -100.0);
+  return select(a, low, a < 0.0) / (1.0 + e);
 }`,
   // (e, f) with a = 2^e (1 + f) and √½ ≤ 1 + f < √2; subnormals go through integers, unflushed.
   log_split: `fn log_split(a: f32) -> vec2<f32> {
@@ -128,11 +143,12 @@ export const exponentials: Readonly<Record<string, string>> = {
   if (a == b) { return a + 0.6931472; }
   return max_nan(a, b) + precise_log1p(precise_exp(-abs(a - b)));
 }`,
-  // tanh(log(1 + e^a)) as a quotient of polynomials in e^a
-  tanh_softplus: `fn tanh_softplus(a: f32) -> f32 {
-  let e = precise_exp(select(a, 20.0, a > 20.0));
-  let w = e * (e + 2.0);
-  return w / (w + 2.0);
+  // a · tanh(log(1 + e^a)), the tanh as a quotient of polynomials in e^a
+  precise_mish: `fn precise_mish(a: f32) -> f32 {
+  let p = exp_parts(min(a, 20.0), 0.0);
+  let e = times_pow2(p.x, i32(p.y));
+  let y = a * share_of(e * (e + 2.0), 2.0);
+  return select(y, times_pow2(a * p.x, i32(p.y)), a < -80.0 && a > -100.0);
 }`,
   precise_asinh: `fn precise_asinh(a: f32) -> f32 {
   let x = abs(a);

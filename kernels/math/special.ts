@@ -15,7 +15,7 @@ export const specials: Readonly<Record<string, string>> = {
 }`,
   // erfc(a) for a ≥ 0.9: e^(−a²) times a polynomial; the split of a² keeps its rounding small.
   erfc_tail: `fn erfc_tail(a: f32) -> f32 {
-  let x = select(a, 12.0, a > 12.0);
+  let x = keep_nan(a, min(a, 12.0));
   let t = 1.0 / (1.0 + 0.35 * x);
   var p = -0.10288762;
   p = p * t + 0.2602818;

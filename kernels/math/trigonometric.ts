@@ -95,7 +95,7 @@ export const trigonometrics: Readonly<Record<string, string>> = {
   precise_atan2: `fn precise_atan2(a: f32, b: f32) -> f32 {
   if (is_nan(a) || is_nan(b)) { return nan(); }
   let large = max(abs(a), abs(b));
-  var t = min(abs(a), abs(b)) / large;
+  var t = divide(min(abs(a), abs(b)), large);
   if (large == 0.0) { t = 0.0; }
   if (is_inf(large)) { t = select(0.0, 1.0, abs(a) == abs(b)); }
   var r = atan_series(t);

@@ -34,18 +34,20 @@ export const activations = rows({
     arity: 1,
     kind: "numeric",
     doc: "Rectifier `max(a, 0)`; NaN stays NaN, the derivative at 0 is 0.",
-    wgsl: "select(a, T(0), a < T(0))",
+    wgsl: "keep_nan(a, max(a, 0.0))",
+    wgslInt: "max(a, T(0))",
     ref: (a) => (a < 0 ? 0 : a),
     grad: (g, _, y) => [where(gt(y, c(0)), g, c(0))],
     samples: sides,
     tolerance: exact,
-    source: "torch.relu; max(a, 0) would turn NaN into 0 on devices",
+    source: "torch.relu; max(a, 0) alone turns NaN into 0 on hardware",
   },
   relu6: {
     arity: 1,
     kind: "numeric",
     doc: "Rectifier with a ceiling `min(max(a, 0), 6)`; the derivative is 0 at both corners.",
-    wgsl: "select(select(a, T(0), a < T(0)), T(6), a > T(6))",
+    wgsl: "keep_nan(a, clamp(a, 0.0, 6.0))",
+    wgslInt: "clamp(a, T(0), T(6))",
     ref: (a) => (a < 0 ? 0 : a > 6 ? 6 : a),
     grad: (g, _, y) => [where(and(gt(y, c(0)), lt(y, c(6))), g, c(0))],
     samples: [[1.5], [-3], [7]],
@@ -144,7 +146,7 @@ export const activations = rows({
     arity: 1,
     kind: "float",
     doc: "Sigmoid-weighted unit `a / (1 + e^-a)`.",
-    wgsl: "a * sigmoid(a)",
+    wgsl: "precise_silu(a)",
     ref: (a) => a * sigmoid(a),
     grad: (g, [a], y) => {
       const s = op("sigmoid", a);
@@ -158,7 +160,7 @@ export const activations = rows({
     arity: 1,
     kind: "float",
     doc: "`a·tanh(log(1 + e^a))`.",
-    wgsl: "a * tanh_softplus(a)",
+    wgsl: "precise_mish(a)",
     ref: (a) => a * Math.tanh(softplus(a)),
     grad: (g, [a]) => {
       const t = op("tanh", op("softplus", a));
@@ -206,7 +208,7 @@ export const activations = rows({
     arity: 1,
     kind: "float",
     doc: "`a / (1 + |a|)`.",
-    wgsl: "a / (1.0 + abs(a))",
+    wgsl: "divide(a, 1.0 + abs(a))",
     ref: (a) => a / (1 + Math.abs(a)),
     grad: (g, [a]) => {
       const d = add(c(1), op("abs", a));
@@ -220,7 +222,7 @@ export const activations = rows({
     arity: 1,
     kind: "numeric",
     doc: "`min(max(a, -1), 1)`; the derivative is 0 at both corners.",
-    wgsl: "select(select(a, -1.0, a < -1.0), 1.0, a > 1.0)",
+    wgsl: "keep_nan(a, clamp(a, -1.0, 1.0))",
     wgslInt: "T(a > T(0)) - T(a < T(0))",
     ref: (a) => (a < -1 ? -1 : a > 1 ? 1 : a),
     grad: (g, _, y) => [where(lt(op("abs", y), c(1)), g, c(0))],

@@ -3,6 +3,7 @@
 import { floorDivide, floorRemainder } from "../special.ts";
 import {
   and,
+  apart,
   c,
   div,
   exact,
@@ -20,6 +21,8 @@ import {
 } from "./row.ts";
 
 const pairs = [[1.5, -0.25], [-3, 7]];
+/** The remainder of integers; Vulkan leaves that of negative ones open. */
+const REST = "(a - a / b * b)";
 
 /** Rows of this family by name. */
 export const arithmetic = rows({
@@ -66,7 +69,7 @@ export const arithmetic = rows({
     grad: (g, [, b], y) => [div(g, b), neg(div(mul(g, y), b))],
     samples: pairs,
     tolerance: ulp5,
-    source: "torch.div; WGSL allows 2.5 ULP",
+    source: "torch.div; WGSL allows 2.5 ULP, and anything for |b| above 2^126, which is scaled",
   },
   neg: {
     arity: 1,
@@ -98,7 +101,8 @@ export const arithmetic = rows({
     doc: "Reciprocal `1 / a`.",
     wgsl: "1.0 / a",
     ref: (a) => 1 / a,
-    grad: (g, _, y) => [neg(mul(mul(g, y), y))],
+    // Drivers would take g · y² for it, which overflows sooner.
+    grad: (g, _, y) => [neg(mul(apart(mul(g, y)), y))],
     samples: [[1.5], [-3]],
     tolerance: ulp5,
     source: "torch.reciprocal",
@@ -138,7 +142,8 @@ export const arithmetic = rows({
     kind: "numeric",
     doc: "Remainder `a - b·⌊a / b⌋`, with the sign of `b`; 0 for an integer divisor 0.",
     wgsl: "floor_remainder(a, b)",
-    wgslInt: "select(a % b + select(T(0), b, a % b != T(0) && (a % b < T(0)) != (b < T(0))), " +
+    wgslInt:
+      `select(${REST} + select(T(0), b, ${REST} != T(0) && (${REST} < T(0)) != (b < T(0))), ` +
       "T(0), b == T(0))",
     ref: floorRemainder,
     grad: (g, [a, b]) => [g, neg(mul(g, op("floorDivide", a, b)))],
@@ -151,7 +156,7 @@ export const arithmetic = rows({
     kind: "numeric",
     doc: "Remainder `a - b·trunc(a / b)`, with the sign of `a`; 0 for an integer divisor 0.",
     wgsl: "exact_fmod(a, b)",
-    wgslInt: "select(a % b, T(0), b == T(0))",
+    wgslInt: `select(${REST}, T(0), b == T(0))`,
     ref: (a, b) => a % b,
     grad: (g, [a, b], y) => [g, neg(mul(g, op("round", div(sub(a, y), b))))],
     samples: [[5.5, 2], [-5.25, 2], [5.5, -0.75], [-5.5, -3]],
@@ -163,7 +168,7 @@ export const arithmetic = rows({
     kind: "numeric",
     doc: "Quotient rounded down, `⌊a / b⌋`; 0 for an integer divisor 0.",
     wgsl: "floor_divide(a, b)",
-    wgslInt: "select(a / b - select(T(0), T(1), a % b != T(0) && (a < T(0)) != (b < T(0))), " +
+    wgslInt: `select(a / b - select(T(0), T(1), ${REST} != T(0) && (a < T(0)) != (b < T(0))), ` +
       "T(0), b == T(0))",
     ref: floorDivide,
     grad: (g) => [zero(g), zero(g)],

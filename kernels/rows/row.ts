@@ -82,6 +82,8 @@ export const neg = (a: Expr): Expr => apply("neg", a);
 /** `yes` where the condition holds, `no` elsewhere */
 export const where = (condition: Expr, yes: Expr, no: Expr): Expr =>
   apply("where", condition, yes, no);
+/** The same number as an operand of its own: drivers combine nothing across a test of bits. */
+export const apart = (a: Expr): Expr => where(apply("isNan", a), constant(NaN), a);
 /** a > b */
 export const gt = (a: Expr, b: Expr): Expr => apply("gt", a, b);
 /** a < b */

@@ -167,12 +167,16 @@ interface Class extends Bounds {
   readonly summed?: boolean;
   /** Absolute part for gradients alone, where `1 - y` and the like cancel. */
   readonly gradient?: number;
+  /** Relative part for gradients alone. @default {rel} */
+  readonly relGradient?: number;
 }
 
 /** The vectors carry 9 digits. */
 const DIGITS = 1e-8;
 const ULP = 2 ** -23;
 const exact: Class = { rel: 0, abs: 0 };
+/** Ties divide the gradient by their number, and WGSL allows quotients 2.5 ULP. */
+const shared: Class = { ...exact, relGradient: ULP };
 const sums: Class = { rel: 1e-6, abs: 0, summed: true };
 const moments: Class = { rel: 5e-6, abs: 5e-6 };
 /** Relative down to the smallest arguments. */
@@ -187,7 +191,8 @@ const classes: Readonly<Record<string, Class>> = {
   ...among("neg abs sign floor ceil trunc round frac relu isnan isinf isfinite", exact),
   ...among("eq ne lt le gt ge logicalNot logicalAnd logicalOr logicalXor", exact),
   ...among("maximum minimum clamp where fmod remainder floorDivide", exact),
-  ...among("amax amin max min all any argmax argmin sort topk oneHot gather indexSelect", exact),
+  ...among("amax amin max min", shared),
+  ...among("all any argmax argmin sort topk oneHot gather indexSelect", exact),
   ...among("flip repeat expand permute transpose reshape squeeze unsqueeze triu tril", exact),
   ...among("pad slice cat stack split", exact),
   ...among("add sub mul square outer", { rel: ULP, abs: 0 }),
@@ -279,12 +284,12 @@ async function termsOf(golden: OpCase, call: Call): Promise<Map<string, Terms>> 
 
 /** Allowed distances of an output or, four times as wide, of a gradient, which may be a sum too. */
 function allowed(bounds: Class, key: string, want: Float64Array, terms?: Terms): Float64Array {
-  const { rel, abs, summed, gradient = abs } = bounds;
+  const { rel, abs, summed, gradient = abs, relGradient = rel } = bounds;
   const isGradient = key.startsWith("grad ");
   return want.map((w, i) => {
     if (!isGradient) return abs + rel * (summed ? terms!.size[i] : Math.abs(w));
     const size = Math.max(Math.abs(w), terms!.size[i]);
-    return 4 * (gradient + rel * size) + (terms!.count[i] > 1 ? 1e-6 * size : 0);
+    return 4 * (gradient + relGradient * size) + (terms!.count[i] > 1 ? 1e-6 * size : 0);
   });
 }
 

@@ -68,7 +68,8 @@ export function draw(domain: Domain, seed: number, n: number): number {
   }
 }
 
-const SMALLEST = 2 ** -126;
+/** The smallest normal f32. */
+export const SMALLEST = 2 ** -126;
 const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 /**

@@ -101,6 +101,22 @@ for (const device of devices) {
     assertEquals(step.stats().captures, 1);
   });
 
+  Deno.test(`jit() with verify takes every NaN for the same, ${on}`, async () => {
+    const w = tensor([1, 2], { device, requiresGrad: true });
+    const step = jit((x: Tensor) => {
+      w.grad = null;
+      w.mul(x).sum().backward();
+      return w.grad!;
+    }, { verify: 2 });
+    // A signalling NaN, which a multiplication by 1 changes and a copy does not.
+    const bits = Uint32Array.of(0x7f800001, 0x40000000);
+    for (let turn = 0; turn < 3; turn++) {
+      const gradient = await step(tensor(new Float32Array(bits.buffer), { device })).data();
+      assertEquals([...gradient], [NaN, 2]);
+    }
+    await step.verified();
+  });
+
   Deno.test(`jit() with verify adds gradients up as without, ${on}`, async () => {
     const sums: number[][] = [];
     for (const options of [null, {}, { verify: 9 }]) {
