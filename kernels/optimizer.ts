@@ -40,21 +40,27 @@ export interface RmspropParams extends UpdateRange {
 }
 
 /** `t` is the number of the step, from 1 on, in counted updates. */
-type Reference = (
+export type Reference = (
   gradients: Float64Array,
   outputs: readonly Float64Array[],
   scalars: readonly number[],
   t: number,
+  extras: readonly Float64Array[],
 ) => void;
 
-interface Update {
+/** The rule of an update: what it binds, and its formulas. */
+export interface Update {
   readonly rule: string;
   readonly params: UpdateRange;
   readonly slots: number;
   readonly scalars: number;
+  /** What it reads beside the gradients, under these names. @default {[]} */
+  readonly extras?: readonly Binding[];
+  /** Whether it reads the gradients. @default {true} */
+  readonly gradients?: boolean;
   /**
    * Statements on the vec4 variables `g`, `p`, `s0`, `s1` …, and the number of the step `t` in
-   * counted updates; scalars are `u.s0`, `u.s1` ….
+   * counted updates; scalars are `u.s0`, `u.s1` …, and `i` is the number of the vec4.
    */
   readonly body: readonly string[];
   readonly reference: Reference;
@@ -74,13 +80,15 @@ function placesOf({ params, scalars }: Update): ScalarPlaces {
 }
 
 /**
- * Inputs: gradients, the verdict where scaled. Outputs, all read and written: parameters, slots,
+ * The kernel of an update.
+ *
+ * Inputs: gradients, what the rule reads beside them, the verdict where scaled. Outputs, all read and written: parameters, slots,
  * the average where there is one, counts of skipped steps by parameter (i32) where counted.
  *
  * Scalars after those of the rule: the share of the average that each step renews; where counted,
  * the steps that the host counts (i32), the first parameter of the range, and their number.
  */
-function updateKernel(update: Update): Kernel {
+export function updateKernel(update: Update): Kernel {
   const { rule, params, slots, scalars } = update;
   const { dtype, scaled, counted, averaged } = params;
   if (counted && !scaled) throw new Error("internal: a counted update without a verdict");
@@ -92,7 +100,7 @@ function updateKernel(update: Update): Kernel {
     op: "optimizer",
     key,
     params,
-    inputs: scaled ? [dtype, "f32"] : [dtype],
+    inputs: inputsOf(update).map((input) => input.dtype),
     outputs: [dtype, ...floats, ...counted ? ["i32" as const] : []],
     scalars: types,
     wgsl: (traits) => ({
@@ -103,12 +111,19 @@ function updateKernel(update: Update): Kernel {
   }));
 }
 
+function inputsOf({ params, extras = [], gradients = true }: Update): Binding[] {
+  return [
+    ...gradients ? [{ name: "gradients", dtype: params.dtype, width: 4 } as const] : [],
+    ...extras,
+    ...params.scaled ? [{ name: "verdict", dtype: "f32" } as const] : [],
+  ];
+}
+
 function updateCode(update: Update, types: readonly ScalarType[]): string {
   const { params: { dtype, count, scaled, counted, averaged }, slots, body } = update;
+  const { gradients = true } = update;
   const names = Array.from({ length: slots }, (_, k) => `s${k}`);
   if (averaged) names.push("average");
-  const inputs: Binding[] = [{ name: "gradients", dtype, width: 4 }];
-  if (scaled) inputs.push({ name: "verdict", dtype: "f32" });
   const outputs: Binding[] = [
     { name: "parameters", dtype, width: 4 },
     ...names.map((name): Binding => ({ name: `${name}s`, dtype: "f32", width: 4 })),
@@ -116,7 +131,14 @@ function updateCode(update: Update, types: readonly ScalarType[]): string {
   if (counted) outputs.push({ name: "skips", dtype: "i32" });
   const text = [
     ...counted ? countedCode(update) : [],
-    `  var g = vec4<f32>(gradients[i])${scaled ? " * verdict[1]" : ""};`,
+    // Apart from the rule, so that the product rounds as where gradients are clipped in memory.
+    ...gradients
+      ? [
+        `  var g = ${
+          scaled ? "apart4(vec4<f32>(gradients[i]) * verdict[1])" : "vec4<f32>(gradients[i])"
+        };`,
+      ]
+      : [],
     "  var p = vec4<f32>(parameters[i]);",
     ...names.map((name) => `  var ${name} = ${name}s[i];`),
     ...body.map((line) => `  ${line}`),
@@ -124,7 +146,7 @@ function updateCode(update: Update, types: readonly ScalarType[]): string {
     `  parameters[i] = vec4<${dtype}>(p);`,
     ...names.map((name) => `  ${name}s[i] = ${name};`),
   ].join("\n");
-  return shader(inputs, outputs, types, perThread(count / 4, text));
+  return shader(inputsOf(update), outputs, types, perThread(count / 4, text));
 }
 
 /** Either every thread only counts, or every thread only reads the counts. */
@@ -151,12 +173,13 @@ function averageCode(update: Update): string[] {
 
 function updateReference(
   update: Update,
-  [raw, verdict]: readonly Float64Array[],
+  inputs: readonly Float64Array[],
   outputs: readonly Float64Array[],
   scalars: readonly number[],
 ): void {
   const { params: { count, scaled, counted, averaged }, slots } = update;
   const places = placesOf(update);
+  const verdict = inputs[inputs.length - 1];
   let t = NaN;
   if (counted) {
     const skips = outputs[outputs.length - 1];
@@ -167,8 +190,10 @@ function updateReference(
     }
     t = scalars[places.steps] - skips[first];
   }
+  const own = update.gradients ?? true ? 1 : 0;
+  const raw = own === 1 ? inputs[0] : new Float64Array(0);
   const gradients = scaled ? raw.map((g) => g * verdict[1]) : raw;
-  update.reference(gradients, outputs.slice(0, 1 + slots), scalars, t);
+  update.reference(gradients, outputs.slice(0, 1 + slots), scalars, t, inputs.slice(own));
   if (!averaged) return;
   const [p, average] = [outputs[0], outputs[1 + slots]];
   const warming = counted && averaged === "warming";
@@ -261,7 +286,7 @@ export function rmspropKernel(params: RmspropParams): Kernel {
     body.push(
       `${mean} = u.s2 * ${mean} + u.s3 * g;`,
       `spread -= ${mean} * ${mean};`,
-      `spread = select(spread, ${zero}, spread < ${zero});`,
+      `spread = keep_nan4(spread, max(spread, ${zero}));`,
     );
   }
   body.push(`let d = select(g / (sqrt(spread) + u.s4), ${zero}, g == ${zero});`);

@@ -4,8 +4,9 @@ import { adamKernel } from "../../kernels/optimizer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { Optimizer } from "./optimizer.ts";
 import {
+  finiteLog,
   type GroupOptions,
-  needFraction,
+  needBetas,
   needPositive,
   type OptimizerOptions,
   splitOptions,
@@ -34,16 +35,13 @@ function ruleOf(name: "Adam" | "AdamW"): UpdateRule<AdamOptions> {
   const decoupled = name === "AdamW";
   return {
     name,
-    countsSteps: true,
+    countsSteps: () => true,
     fixed: { amsgrad: false, maximize: false, decoupled_weight_decay: decoupled },
     check({ lr, betas, eps, weightDecay }) {
       needPositive(name, "lr", lr);
       needPositive(name, "eps", eps);
       needPositive(name, "weightDecay", weightDecay);
-      if (!Array.isArray(betas) || betas.length !== 2) {
-        throw new RangeError(`Cannot use ${name} with betas ${betas}: expected two numbers`);
-      }
-      betas.forEach((beta, i) => needFraction(name, `betas[${i}]`, beta));
+      needBetas(name, betas);
     },
     slots: () => ["exp_avg", "exp_avg_sq"],
     phase: (state) => state.steps,
@@ -60,13 +58,9 @@ function ruleOf(name: "Adam" | "AdamW"): UpdateRule<AdamOptions> {
   };
 }
 
-/** The logarithm, or for 0 a number that is far enough below. */
-function finiteLog(beta: number): number {
-  return Math.max(-1e30, Math.log(beta));
-}
-
 const adam: UpdateRule<AdamOptions> = ruleOf("Adam");
-const adamW: UpdateRule<AdamOptions> = ruleOf("AdamW");
+/** The method of AdamW. */
+export const adamW: UpdateRule<AdamOptions> = ruleOf("AdamW");
 
 /**
  * Adam (Kingma and Ba, 2015): `m ← β₁m + (1 − β₁)g`, `v ← β₂v + (1 − β₂)g²`,

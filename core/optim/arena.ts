@@ -7,6 +7,7 @@ import { input } from "../../kernels/expr.ts";
 import type { DType, Operand, Shape } from "../../kernels/types.ts";
 import { uncaptured } from "../backend/capture.ts";
 import { showShape } from "../errors.ts";
+import { tensor } from "../tensor/create.ts";
 import { fullOn } from "../tensor/fill.ts";
 import { launchMapInto, noScalars } from "../tensor/launch.ts";
 import { contiguousStrides } from "../tensor/shape.ts";
@@ -17,6 +18,9 @@ import type { Tensor } from "../tensor/tensor.ts";
  * can bind.
  */
 const MAX_ELEMENTS = 2 ** 25;
+
+/** Elements of which every parameter takes whole ones. */
+export const BLOCK = 64;
 
 /**
  * A range of elements that lies alike in the parameters, the gradients and the slots of an arena.
@@ -89,6 +93,8 @@ export class Arena {
   readonly #values: Tensor;
   readonly #gradients: Tensor;
   readonly #slots = new Map<string, Tensor>();
+  readonly #numbers = new Map<string, Tensor>();
+  #blocks: Tensor | null = null;
   #released = false;
 
   /**
@@ -129,15 +135,26 @@ export class Arena {
     return this.#released;
   }
 
-  /** A flat slot in f32, zero where it is new. */
-  slot(name: string): Tensor {
-    let slot = this.#slots.get(name);
-    if (slot === undefined) {
-      const { device, shape } = this.#values;
-      slot = uncaptured(() => fullOn(device, shape, "f32", 0).keep());
-      this.#slots.set(name, slot);
-    }
-    return slot;
+  /** A flat slot in f32; `initial` everywhere where it is new. */
+  slot(name: string, initial = 0): Tensor {
+    return this.#made(this.#slots, name, this.#values.shape, initial);
+  }
+
+  /** One f32 for each parameter; `initial` where they are new. */
+  numbers(name: string, initial = 0): Tensor {
+    return this.#made(this.#numbers, name, [this.tensors.length], initial);
+  }
+
+  /** Where each parameter starts, and where the last one ends, in blocks of 64 elements: u32. */
+  get blocks(): Tensor {
+    const starts = Uint32Array.from(this.#starts, (start) => start / BLOCK);
+    const { device } = this.#values;
+    return this.#blocks ??= uncaptured(() => tensor(starts, { device, dtype: "u32" }).keep());
+  }
+
+  /** The first block of a parameter. */
+  blockOf(index: number): number {
+    return this.#starts[index] / BLOCK;
   }
 
   /** True where the slot has memory. */
@@ -149,6 +166,18 @@ export class Arena {
   view(flat: Tensor, index: number): Tensor {
     const shape: Shape = this.tensors[index].shape;
     return flat.alias({ shape, strides: contiguousStrides(shape), offset: this.#starts[index] });
+  }
+
+  /** The number in `numbers` that belongs to a parameter, a scalar. */
+  numberOf(numbers: Tensor, index: number): Tensor {
+    return numbers.alias({ shape: [], strides: [], offset: index });
+  }
+
+  /** The part of memory for a range, such as a result of that size, that belongs to a parameter. */
+  viewIn(flat: Tensor, range: ArenaRange, index: number): Tensor {
+    const shape: Shape = this.tensors[index].shape;
+    const offset = this.#starts[index] - range.start;
+    return flat.alias({ shape, strides: contiguousStrides(shape), offset });
   }
 
   /**
@@ -179,8 +208,22 @@ export class Arena {
     this.#released = true;
     this.#values.dispose();
     this.#gradients.dispose();
-    for (const slot of this.#slots.values()) slot.dispose();
-    this.#slots.clear();
+    for (const slots of [this.#slots, this.#numbers]) {
+      for (const slot of slots.values()) slot.dispose();
+      slots.clear();
+    }
+    this.#blocks?.dispose();
+    this.#blocks = null;
+  }
+
+  #made(slots: Map<string, Tensor>, name: string, shape: Shape, initial: number): Tensor {
+    let slot = slots.get(name);
+    if (slot === undefined) {
+      const { device } = this.#values;
+      slot = uncaptured(() => fullOn(device, shape, "f32", initial).keep());
+      slots.set(name, slot);
+    }
+    return slot;
   }
 
   #describe(what: string, element: number): string {

@@ -1,9 +1,8 @@
 /** What all optimizers share: groups, arenas, steps, and the state dict. */
 
-import { currentCapture, effect } from "../backend/capture.ts";
+import { effect } from "../backend/capture.ts";
 import type { Device } from "../backend/device.ts";
 import { copyInto, fillInto } from "../tensor/in_place.ts";
-import { denseOperand } from "../tensor/launch.ts";
 import { noGrad } from "../tensor/tape.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { Arena, type ArenaRange, placeOf, planArenas, rangeOperand } from "./arena.ts";
@@ -28,6 +27,7 @@ import {
   type OptimizerStateDict,
   readStateDict,
 } from "./state_dict.ts";
+import { recordUpdate, slotView } from "./update.ts";
 
 interface GroupArena<O extends OptimizerOptions> {
   readonly group: ParamGroup<O>;
@@ -218,9 +218,10 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     const state: Record<string, Record<string, number | Tensor>> = {};
     [...this.#states].forEach(([parameter, known], id) => {
       if (known.steps === 0 && known.history === 0 && known.slots.size === 0) return;
-      const { arena, index } = placeOf(parameter)!;
-      const entry: Record<string, number | Tensor> = this.#stepEntry(parameter, known);
-      for (const name of known.slots) entry[name] = arena.view(arena.slot(name), index);
+      const place = placeOf(parameter)!;
+      const group = this.#groupOf(place.arena);
+      const entry: Record<string, number | Tensor> = this.#stepEntry(group, parameter, known);
+      for (const name of known.slots) entry[name] = slotView(this.#rule, group, place, name);
       if (this.#averages) entry[AVERAGE] = this.#averages.of(parameter);
       if (Object.keys(entry).length > 0) state[id] = entry;
     });
@@ -269,11 +270,19 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     return this.#arenas[0].arena.values.device;
   }
 
-  #stepEntry(parameter: Tensor, state: ParamState): Record<string, number | Tensor> {
+  #groupOf(arena: Arena): ParamGroup<O> {
+    return this.#arenas.find((home) => home.arena === arena)!.group;
+  }
+
+  #stepEntry(
+    group: ParamGroup<O>,
+    parameter: Tensor,
+    state: ParamState,
+  ): Record<string, number | Tensor> {
     if (this.#counts !== null) {
       return { step: this.#counts.stepOf(parameter, state), history: state.history };
     }
-    return this.#rule.countsSteps ? { step: state.steps } : {};
+    return this.#rule.countsSteps(group) ? { step: state.steps } : {};
   }
 
   #add(groups: readonly GroupOptions<O>[]): void {
@@ -325,28 +334,19 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     const members = arena.tensors.slice(range.first, range.end);
     const states = members.map((parameter) => this.#states.get(parameter)!);
     if (range.count > 0) {
-      const flats = [arena.values, ...names.map((name) => arena.slot(name))];
-      if (this.#averages) flats.push(averagesOf(arena));
-      const skips = this.#counts?.skipsOf(arena) ?? null;
-      const kernelNow = () => this.#rule.kernel(group, this.#span(arena, range));
-      const kernel = kernelNow();
-      const alike = () => states.every((state) => this.#phase(state) === this.#phase(states[0]));
-      currentCapture()?.guard(() => kernelNow() === kernel && alike());
-      const live = () => this.#scalars(group, states[0], range);
-      arena.values.device.record({
-        kernel,
-        inputs: [
-          rangeOperand(arena.gradients, range),
-          ...this.#isJudged ? [this.#judge!.operand] : [],
-        ],
-        outputs: [
-          ...flats.map((flat) => rangeOperand(flat, range)),
-          ...skips ? [denseOperand(skips)] : [],
-        ],
-        scalars: live(),
-        live,
+      recordUpdate({
+        rule: this.#rule,
+        group,
+        arena,
+        range,
+        state: states[0],
+        alike: () => states.every((state) => this.#phase(state) === this.#phase(states[0])),
+        span: () => this.#span(arena, range),
+        verdict: this.#isJudged ? this.#judge!.operand : null,
+        skips: this.#counts?.skipsOf(arena) ?? null,
+        average: this.#averages && averagesOf(arena),
+        tail: () => this.#tail(states[0], range),
       });
-      for (const flat of skips ? [...flats, skips] : flats) flat.storage.version++;
     }
     const fresh = states.flatMap(({ slots }) =>
       names.filter((name) => !slots.has(name)).map((name) => ({ slots, name }))
@@ -367,9 +367,10 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     };
   }
 
-  #scalars(group: ParamGroup<O>, state: ParamState, { first, end }: ArenaRange): number[] {
+  /** The numbers of an update that follow those of its rule. */
+  #tail(state: ParamState, { first, end }: ArenaRange): number[] {
     const counted = this.#counts !== null;
-    const scalars = [...this.#rule.scalars(group, state, counted)];
+    const scalars: number[] = [];
     // Where the device counts, it also finds the share of a warming average.
     if (this.#averages) scalars.push(this.#averages.share(counted ? Infinity : state.steps));
     if (counted) scalars.push(state.steps, first, end - first);
@@ -377,9 +378,10 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
   }
 
   #restore(parameter: Tensor, state: ParamState, loaded: LoadedState | undefined): void {
-    const { arena, index } = placeOf(parameter)!;
+    const place = placeOf(parameter)!;
+    const group = this.#groupOf(place.arena);
     // The first step is another one for a momentum that has not begun.
-    const begun = !this.#rule.countsSteps && (loaded?.slots.size ?? 0) > 0;
+    const begun = !this.#rule.countsSteps(group) && (loaded?.slots.size ?? 0) > 0;
     const step = loaded?.step || Number(begun);
     if (this.#counts) this.#counts.restore(parameter, state, step, loaded?.history ?? null);
     else state.steps = step as number;
@@ -387,17 +389,17 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     names.delete(AVERAGE);
     state.slots.clear();
     for (const name of names) {
-      using view = arena.view(arena.slot(name), index);
+      using view = slotView(this.#rule, group, place, name);
       const values = loaded?.slots.get(name);
       if (values === undefined) {
-        fillInto(view, 0);
+        fillInto(view, this.#rule.initial?.(name, group) ?? 0);
       } else {
-        copyInto(view, values);
+        copyInto(view, values.reshape(view.shape));
         state.slots.add(name);
       }
     }
     if (this.#averages === null) return;
-    using average = arena.view(averagesOf(arena), index);
+    using average = place.arena.view(averagesOf(place.arena), place.index);
     copyInto(average, loaded?.slots.get(AVERAGE) ?? parameter);
   }
 

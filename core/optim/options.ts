@@ -1,6 +1,6 @@
 /** Options of optimizers: what each group may set, and what is checked. */
 
-import type { DType, Kernel } from "../../kernels/types.ts";
+import type { DType, Kernel, Operand } from "../../kernels/types.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** What every optimizer is told. */
@@ -65,20 +65,85 @@ export interface EmaOptions {
   readonly warmup?: boolean;
 }
 
+/** What comes before the kernel of an update has to work with: a range of parameters. */
+export interface UpdatePass<O extends OptimizerOptions> {
+  /** The options, and all parameters of the group. */
+  readonly group: ParamGroup<O>;
+  /** The parameters of the range. */
+  readonly params: readonly Tensor[];
+  /** The range as kernels are told; the pass itself keeps no average. */
+  readonly span: UpdateSpan;
+  /** The verdict on the step: norm, factor, and 0 where it is skipped; null where there is none. */
+  readonly verdict: Operand<unknown> | null;
+  /** The number of the first parameter in its memory. */
+  readonly first: number;
+  /** Where each parameter starts in its memory, in blocks of 64 elements, u32. */
+  readonly blocks: Operand<unknown>;
+  /** Counts of skipped steps, i32 for each parameter of the memory; null where none may be. */
+  readonly skips: Operand<unknown> | null;
+  /** The gradients of the range, flat. */
+  readonly gradients: Operand<unknown>;
+  /** The values of the range, flat. */
+  readonly values: Operand<unknown>;
+  /** What is known of the first parameter, as of all of them. */
+  readonly state: ParamState;
+  /** A slot of the range; a slot of single numbers whole. */
+  slot(name: string): Operand<unknown>;
+  /** New f32 memory that ends with the update. */
+  scratch(count: number): Tensor;
+  /** The part of scratch memory of the size of the range that belongs to parameter `k` of `params`. */
+  view(flat: Tensor, k: number): Tensor;
+  /** The first block of parameter `k` of `params`, counted from the start of the range. */
+  blockOf(k: number): number;
+  /** Runs a kernel; a captured step asks for its numbers anew, and whether it is still the same. */
+  run(call: PassCall): void;
+}
+
+/** A kernel that runs before that of an update. */
+export interface PassCall {
+  /** What runs. */
+  readonly kernel: () => Kernel;
+  /** What it reads; null ones are left out. */
+  readonly inputs: readonly (Operand<unknown> | null)[];
+  /** What it writes. */
+  readonly outputs: readonly Operand<unknown>[];
+  /** Its run-time numbers. @default {none} */
+  readonly scalars?: () => readonly number[];
+}
+
+/** What the kernel of an update takes after what came before it. */
+export interface PreparedUpdate {
+  /** Its inputs before the verdict. */
+  readonly inputs: readonly Operand<unknown>[];
+  /** Its slots. */
+  readonly slots: readonly string[];
+}
+
 /** The method of an optimizer, free of parameters and memory. */
 export interface UpdateRule<O extends OptimizerOptions> {
   /** The name, for messages. */
   readonly name: string;
   /** Whether a state dict holds the number of steps. */
-  readonly countsSteps: boolean;
+  countsSteps(options: O): boolean;
+  /** Slots that hold one number for a parameter, and not one for each of its elements. @default {[]} */
+  readonly single?: readonly string[];
   /** PyTorch's options that have one meaning here, by their names in a state dict. */
   readonly fixed: Readonly<Record<string, unknown>>;
   /** Checks the options of a group. @throws {RangeError} if one has no meaning */
   check(options: O): void;
+  /** Checks the parameters of a group. @throws {ShapeError} if the method has no meaning for one */
+  accepts?(group: ParamGroup<O>): void;
+  /** What a new slot holds. @default {0} */
+  initial?(slot: string, options: O): number;
   /** Names of the slots, in the order in which the kernel takes them. */
   slots(options: O): readonly string[];
   /** Parameters of a group with equal phase are updated alike. */
   phase(state: ParamState): number;
+  /**
+   * Does what comes before the kernel of an update, such as norms of whole parameters, and says
+   * what that kernel reads of it.
+   */
+  prepare?(pass: UpdatePass<O>): PreparedUpdate;
   /** The kernel of an update. */
   kernel(options: O, span: UpdateSpan): Kernel;
   /**
@@ -149,6 +214,19 @@ export function needFraction(optimizer: string, name: string, value: number): vo
   }
 }
 
+/** Fails unless β₁ and β₂ are two numbers from 0 to below 1. */
+export function needBetas(optimizer: string, betas: readonly [number, number]): void {
+  if (!Array.isArray(betas) || betas.length !== 2) {
+    throw new RangeError(`Cannot use ${optimizer} with betas ${betas}: expected two numbers`);
+  }
+  betas.forEach((beta, i) => needFraction(optimizer, `betas[${i}]`, beta));
+}
+
+/** The logarithm of a β as counted updates take it; for 0 a number that is far enough below. */
+export function finiteLog(beta: number): number {
+  return Math.max(-1e30, Math.log(beta));
+}
+
 /** Fails unless an option is true or false. */
 export function needFlag(optimizer: string, name: string, value: boolean): void {
   if (typeof value !== "boolean") {
@@ -181,5 +259,6 @@ export function groupOf<O extends OptimizerOptions>(
   }
   const group = { ...defaults, ...own, params: [...params] };
   rule.check(group);
+  rule.accepts?.(group);
   return group;
 }

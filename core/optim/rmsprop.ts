@@ -43,7 +43,7 @@ const defaults: RMSpropOptions = {
 
 const rule: UpdateRule<RMSpropOptions> = {
   name: "RMSprop",
-  countsSteps: true,
+  countsSteps: () => true,
   fixed: { maximize: false },
   check({ lr, alpha, eps, weightDecay, momentum, centered }) {
     needPositive("RMSprop", "lr", lr);

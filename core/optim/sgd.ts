@@ -41,7 +41,7 @@ const defaults: SGDOptions = {
 
 const rule: UpdateRule<SGDOptions> = {
   name: "SGD",
-  countsSteps: false,
+  countsSteps: () => false,
   fixed: { maximize: false },
   check({ lr, momentum, dampening, nesterov, weightDecay }) {
     needPositive("SGD", "lr", lr);

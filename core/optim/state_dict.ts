@@ -3,7 +3,7 @@
  * changes.
  */
 
-import { isFloat } from "../../kernels/types.ts";
+import { isFloat, type Shape } from "../../kernels/types.ts";
 import { showShape } from "../errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { OptimizerOptions, ParamGroup, UpdateRule } from "./options.ts";
@@ -188,21 +188,22 @@ function readState<O extends OptimizerOptions>(
   for (const [name, value] of Object.entries(entry)) {
     // PyTorch writes null for slots that are not in use.
     if (value === null || value === undefined) continue;
-    if (name === "step" && (rule.countsSteps || value instanceof Tensor)) {
+    if (name === "step" && (rule.countsSteps(options) || value instanceof Tensor)) {
       const problem = stepProblem(value, parameter);
       if (problem === null) step = value as number | Tensor;
       else problems.push(`${label}: expected step to be ${problem}`);
     } else if (name === "history" && Number.isSafeInteger(value)) {
       history = value as number;
     } else if (known.includes(name) || extra.includes(name)) {
-      const problem = slotProblem(value, parameter);
+      const single = rule.single?.includes(name) ?? false;
+      const problem = slotProblem(value, parameter, single ? [] : parameter.shape);
       if (problem === null) slots.set(name, value as Tensor);
       else problems.push(`${label}: ${name} ${problem}`);
     } else {
       problems.push(`${label}: ${rule.name} with these options has no ${name}`);
     }
   }
-  const needed = rule.countsSteps ? ["step", ...known] : [];
+  const needed = rule.countsSteps(options) ? ["step", ...known] : [];
   for (const name of needed) {
     if (entry[name] === null || entry[name] === undefined) problems.push(`${label} has no ${name}`);
   }
@@ -219,11 +220,11 @@ function stepProblem(value: unknown, parameter: Tensor): string | null {
   return fits ? null : `one number on the device of its parameter, found ${value}`;
 }
 
-function slotProblem(value: unknown, parameter: Tensor): string | null {
+function slotProblem(value: unknown, parameter: Tensor, shape: Shape): string | null {
   if (!(value instanceof Tensor)) return `is ${typeof value}, expected a tensor`;
   if (value.isReleased) return "was released";
   if (!isFloat(value.dtype)) return `has dtype ${value.dtype}, expected f32 or f16`;
   if (value.device !== parameter.device) return "is on another device than its parameter";
-  const [found, expected] = [showShape(value.shape), showShape(parameter.shape)];
+  const [found, expected] = [showShape(value.shape), showShape(shape)];
   return found === expected ? null : `has shape ${found}, expected ${expected}`;
 }

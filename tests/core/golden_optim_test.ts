@@ -1,5 +1,19 @@
 import { type Device, type Tensor, tensor } from "../../core/mod.ts";
-import { Adam, AdamW, clipGradNorm, type Optimizer, RMSprop, SGD } from "../../core/optim/mod.ts";
+import {
+  Adadelta,
+  Adagrad,
+  Adam,
+  Adamax,
+  AdamW,
+  clipGradNorm,
+  LAMB,
+  Lion,
+  Muon,
+  NAdam,
+  type Optimizer,
+  RMSprop,
+  SGD,
+} from "../../core/optim/mod.ts";
 import { assertEquals } from "@std/assert";
 import { assertClose, devices, reference } from "../util.ts";
 import {
@@ -12,7 +26,19 @@ import {
   values,
 } from "../golden/load.ts";
 
-const classes = { SGD, Adam, AdamW, RMSprop };
+const classes = {
+  SGD,
+  Adam,
+  AdamW,
+  RMSprop,
+  Adagrad,
+  Adadelta,
+  Adamax,
+  NAdam,
+  Lion,
+  LAMB,
+  Muon,
+};
 
 function place(device: Device, golden: GoldenTensor): Tensor {
   return tensor(Float64Array.from(typedValues(golden)), { device, shape: golden.shape });

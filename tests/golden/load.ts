@@ -74,7 +74,18 @@ export interface OpCase extends GoldenPass {
 /** Ten steps of an optimizer over two parameters. */
 export interface OptimizerCase {
   readonly name: string;
-  readonly optimizer: "SGD" | "Adam" | "AdamW" | "RMSprop";
+  readonly optimizer:
+    | "SGD"
+    | "Adam"
+    | "AdamW"
+    | "RMSprop"
+    | "Adagrad"
+    | "Adadelta"
+    | "Adamax"
+    | "NAdam"
+    | "Lion"
+    | "LAMB"
+    | "Muon";
   readonly options: GoldenOptions;
   readonly groups: readonly {
     readonly params: readonly string[];

@@ -6,30 +6,33 @@ Parameters and gradients are float32 values; the recurrences run in float64.
 import torch
 
 from common import Source, encode, encode_all, snake, write
+from optimizer_formulas import FORMULAS
 
 STEPS = 10
 SHAPES = {"a": (2, 3), "b": (5,)}
+# For Muon: wide, tall, of a convolution, and of a bias.
+MATRICES = {"a": (2, 3), "b": (5, 2), "c": (2, 2, 2, 1), "d": (3,)}
 
 
-def gradients(source, scale=1.0, skip=()):
+def gradients(source, scale=1.0, skip=(), shapes=SHAPES):
     """Ten steps of gradients: one all zero, one large; `skip` lists (step, name) without any."""
     steps = []
     for step in range(STEPS):
         size = {3: 0.0, 6: 50.0}.get(step, 1.0) * scale
-        draw = {k: (source.uniform(*shape) * size).float() for k, shape in SHAPES.items()}
+        draw = {k: (source.uniform(*shape) * size).float() for k, shape in shapes.items()}
         steps.append({k: None if (step, k) in skip else v for k, v in draw.items()})
     return steps
 
 
-def trace(name, optimizer, options, groups=None, lrs=None, scale=1.0, skip=()):
+def trace(name, optimizer, options, groups=None, lrs=None, scale=1.0, skip=(), shapes=SHAPES):
     """One case: `groups` is [(names, overrides)], `lrs` sets the rate of every step."""
     name = f"{optimizer}: {name}"
     source = Source(name)
-    start = {k: source.uniform(*shape) for k, shape in SHAPES.items()}
+    start = {k: source.uniform(*shape) for k, shape in shapes.items()}
     leaves = {k: v.double().requires_grad_() for k, v in start.items()}
-    steps = gradients(source, scale, skip)
-    parts = groups or [(list(SHAPES), {})]
-    made = getattr(torch.optim, optimizer)(
+    steps = gradients(source, scale, skip, shapes)
+    parts = groups or [(list(shapes), {})]
+    made = (FORMULAS.get(optimizer) or getattr(torch.optim, optimizer))(
         [{"params": [leaves[k] for k in names], **snake(o)} for names, o in parts], **snake(options)
     )
     after = []
@@ -55,7 +58,7 @@ def trace(name, optimizer, options, groups=None, lrs=None, scale=1.0, skip=()):
 
 def state_of(state):
     """The optimizer's slots of one parameter after the last step."""
-    wrap = lambda value: value if torch.is_tensor(value) else torch.tensor(float(value)).double()
+    wrap = lambda value: value if torch.is_tensor(value) else torch.tensor(float(value), dtype=torch.float64)
     return encode_all({k: wrap(v) for k, v in state.items() if v is not None})
 
 
@@ -105,6 +108,44 @@ def optimizer_cases():
     ]
 
 
+def more_cases():
+    """Optimizers beside SGD, Adam and RMSprop; those of FORMULAS are not PyTorch's code."""
+    missing = dict(skip={(0, "b"), (4, "a"), (5, "b")})
+    split = [(["a"], {}), (["b"], {"lr": 0.02, "weightDecay": 0.0})]
+    matrices = [(["a", "b", "c"], {}), (["d"], {"method": "adamw", "lr": 3e-3, "eps": 1e-8})]
+    falling = [0.1, 0.1, 0.08, 0.06, 0.04, 0.02, 0.01, 0.005, 0.0, 0.1]
+    rest = dict(shapes=MATRICES, groups=matrices)
+    return [
+        trace("default", "Adagrad", {}),
+        trace("all options", "Adagrad", {"lr": 0.1, "lrDecay": 0.05, "weightDecay": 0.1,
+                                         "initialAccumulatorValue": 0.3, "eps": 1e-4}),
+        trace("missing gradients", "Adagrad", {"lr": 0.1, "lrDecay": 0.1}, **missing),
+        trace("default", "Adadelta", {}),
+        trace("all options", "Adadelta",
+              {"lr": 0.5, "rho": 0.8, "eps": 1e-3, "weightDecay": 0.1}, **missing),
+        trace("default", "Adamax", {}),
+        trace("all options", "Adamax",
+              {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-3, "weightDecay": 0.1}, **missing),
+        trace("default", "NAdam", {}),
+        trace("all options", "NAdam", {"lr": 0.05, "betas": [0.8, 0.95], "eps": 1e-4,
+                                       "weightDecay": 0.1, "momentumDecay": 0.3}),
+        trace("missing gradients", "NAdam", {"lr": 0.05}, **missing),
+        trace("lr changed between steps", "NAdam", {"lr": 0.1}, lrs=falling),
+        trace("default", "Lion", {}),
+        trace("all options", "Lion", {"lr": 0.05, "betas": [0.8, 0.95], "weightDecay": 0.3},
+              groups=split, **missing),
+        trace("default", "LAMB", {}),
+        trace("all options", "LAMB", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3,
+                                      "weightDecay": 0.2}, groups=split, **missing),
+        trace("trustClip, alwaysAdapt", "LAMB",
+              {"lr": 0.1, "weightDecay": 0.0, "trustClip": True, "alwaysAdapt": True}),
+        trace("no biasCorrection", "LAMB", {"lr": 0.1, "biasCorrection": False}),
+        trace("default", "Muon", {}, **rest),
+        trace("all options", "Muon", {"lr": 0.1, "weightDecay": 0.1, "momentum": 0.8,
+                                      "nesterov": False, "nsSteps": 3, "eps": 1e-3}, **rest),
+    ]
+
+
 def clip_case(name, max_norm, scale=1.0):
     """clipGradNorm on two gradients: the norm before, and the gradients after."""
     name = f"clipGradNorm: {name}"
@@ -131,4 +172,4 @@ def generate():
         clip_case("zero gradients", 1.0, scale=0.0),
         clip_case("tiny gradients below a tiny limit", 1e-6, scale=2.0**-24),
     ]
-    write("optimizers.json", {"cases": optimizer_cases(), "clip": clips})
+    write("optimizers.json", {"cases": optimizer_cases() + more_cases(), "clip": clips})
