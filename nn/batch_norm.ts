@@ -1,5 +1,6 @@
 /** Batch normalisation. */
 
+import { currentCapture } from "../core/backend/capture.ts";
 import { type Device, ones, ShapeError, showShape, type Tensor, zeros } from "../core/mod.ts";
 import { batchNorm } from "../core/tensor/batch_norm.ts";
 import type { RunningStatistics } from "../core/tensor/column_stats.ts";
@@ -112,7 +113,10 @@ export abstract class BatchNorm extends Module {
   #running(): RunningStatistics | null {
     const { running_mean: mean, running_var: variance, num_batches_tracked: count } = this;
     if (mean === null || variance === null || count === null) return null;
-    return { mean, variance, count, momentum: this.momentum };
+    const { momentum } = this;
+    // A captured step holds the momentum that it was captured with.
+    currentCapture()?.guard(() => this.momentum === momentum);
+    return { mean, variance, count, momentum };
   }
 
   #byRunning(x: Tensor, mean: Tensor, variance: Tensor): Tensor {

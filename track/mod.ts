@@ -33,6 +33,15 @@
  */
 
 export { TrackingCallback, type TrackingOptions } from "./callback.ts";
+export {
+  barChart,
+  type BarChartOptions,
+  type ChartSeries,
+  heatmap,
+  type HeatmapOptions,
+  lineChart,
+  type LineChartOptions,
+} from "./charts.ts";
 export { TrackError, type TrackErrorOptions } from "./errors.ts";
 export type { GitState, RunEnvironment } from "./environment.ts";
 export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";

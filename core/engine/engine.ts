@@ -107,9 +107,10 @@ export interface Engine<
    * It works without waiting; promises of its handlers are waited for before `stepEnd`.
    *
    * @param loss the scalar to take gradients of
+   * @param take how, such as through a `GradientAccumulator`; `loss.backward()` by default
    * @throws {Error} outside a step
    */
-  backward(loss: TensorLike): void;
+  backward(loss: TensorLike, take?: () => void): void;
 
   /**
    * Asks the running loop to end after the running step; without a running loop nothing happens.

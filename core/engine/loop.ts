@@ -78,13 +78,13 @@ export class Loop {
   }
 
   /** Takes gradients between the two backward events. */
-  backward(loss: TensorLike): void {
+  backward(loss: TensorLike, take: () => void = () => loss.backward()): void {
     if (this.#step === null) {
       throw new Error("Cannot run engine.backward: expected to be inside a step, found none");
     }
     const { state } = this.#host;
     this.#fireWithoutWaiting("backwardStart", loss, state.backwards + 1);
-    loss.backward();
+    take();
     effect(() => void state.backwards++, () => void state.backwards--);
     this.#fireWithoutWaiting("backwardEnd", loss, state.backwards);
   }

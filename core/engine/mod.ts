@@ -12,6 +12,11 @@ export {
   EvalOnEpochEndCallback,
   type EvalOnEpochEndOptions,
 } from "./callbacks/eval_on_epoch_end.ts";
+export {
+  LrScheduleCallback,
+  type LrScheduleOptions,
+  type Schedulable,
+} from "./callbacks/lr_schedule.ts";
 export { ProgressBarCallback, type ProgressBarOptions } from "./callbacks/progress_bar.ts";
 export { Context, type ContextOptions } from "./context.ts";
 export {

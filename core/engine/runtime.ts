@@ -72,11 +72,11 @@ export class EngineRuntime implements Engine {
     });
   }
 
-  backward(loss: TensorLike): void {
+  backward(loss: TensorLike, take?: () => void): void {
     if (this.#loop === null) {
       throw new Error("Cannot run engine.backward: expected to be inside a step, found none");
     }
-    this.#loop.backward(loss);
+    this.#loop.backward(loss, take);
   }
 
   stop(why?: string): void {
