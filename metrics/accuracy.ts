@@ -1,73 +1,45 @@
 /** Shares of right labels. */
 
-import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
-import { DeviceSum, type SavedSum } from "./device_sum.ts";
+import { ShapeError, showShape } from "../core/mod.ts";
+import { DeviceMetric } from "./device_metric.ts";
+import { DeviceSum } from "./device_sum.ts";
 import {
   binaryCut,
   binaryLabels,
   type BinaryOptions,
+  checkCount,
+  checkIgnored,
+  checkOutside,
+  type ClassLabels,
   classLabels,
-  type LabelPair,
+  countCodes,
 } from "./labels.ts";
-import type { Metric } from "./metric.ts";
 
-/** Right labels and all labels: the part that both accuracies share. */
-class RightLabels {
-  #right = new DeviceSum(1);
-  #total = 0;
-
-  add(labels: LabelPair): void {
-    this.#right.add(labels.like, () => labels.predicted().eq(labels.actual()).sum());
-    const { count } = labels;
-    effect(() => void (this.#total += count), () => void (this.#total -= count));
-  }
-
-  async share(): Promise<number> {
-    const total = this.#total;
-    const [right] = await this.#right.read();
-    return total === 0 ? 0 : right / total;
-  }
-
-  reset(): void {
-    this.#right.reset();
-    this.#total = 0;
-  }
-
-  async save(): Promise<SavedSum> {
-    const total = this.#total;
-    return [...await this.#right.save(), total];
-  }
-
-  load(metric: string, state: unknown): void {
-    const [right, total] = Array.isArray(state) ? state : [];
-    if (!Number.isSafeInteger(total)) {
-      throw new TypeError(
-        `Cannot load metric "${metric}": expected two counts, found ${JSON.stringify(state)}`,
-      );
-    }
-    this.#right.load(metric, [right]);
-    this.#total = total;
-  }
-}
+/** Codes of samples: wrong, right, and with a target that is no class. */
+const OUTSIDE = 2;
+const CODES = 3;
 
 /** Options of `MultiClassAccuracy`. */
 export interface MultiClassAccuracyOptions {
   /** The name of the value. @default {"accuracy"} */
   name?: string;
+  /** The target of samples that do not count. @default {none} */
+  ignoreIndex?: number;
 }
 
 /**
  * Share of samples whose largest class score is that of the target class; 0 without samples.
  *
  * Step outputs need `predictions` [N, C, ...], scores such as logits along axis 1, and `targets`
- * [N, ...], integer labels from 0 to C − 1. Of equal scores the first wins. Counts are exact up to
- * 2³¹ − 1 right labels.
+ * [N, ...], integer labels from 0 to C − 1 or `ignoreIndex`. Of equal scores the first wins, NaN
+ * counts as the largest. Counts are exact up to 2³¹ − 1 labels.
  *
  * @example Three samples, two of them right
  * ```ts
  * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { MultiClassAccuracy } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const accuracy = new MultiClassAccuracy();
@@ -78,33 +50,27 @@ export interface MultiClassAccuracyOptions {
  *     targets: tensor([0, 1, 1], { dtype: "i32", device }),
  *   }),
  * );
- * console.assert((await accuracy.compute()).accuracy === 2 / 3);
+ * assertEquals((await accuracy.compute()).accuracy, 2 / 3);
  * ```
  */
-export class MultiClassAccuracy implements Metric {
-  /** The name of the value. */
-  readonly name: string;
-  /** The name of the value, as a list. */
-  readonly keys: readonly string[];
-  /** More is better. */
-  readonly better = "up" as const;
-  /** Whether captured steps may repeat updates. */
-  readonly capturable = true;
-  #labels = new RightLabels();
+export class MultiClassAccuracy extends DeviceMetric {
+  #counts: DeviceSum;
+  #ignoreIndex: number | undefined;
+  #classes: number | null = null;
 
   /**
    * Makes the metric, without samples.
    *
-   * @param options the name of the value
+   * @param options the name of the value, and the target to ignore
+   * @throws {RangeError} if `ignoreIndex` is no i32
    */
   constructor(options: MultiClassAccuracyOptions = {}) {
-    this.name = options.name ?? "accuracy";
-    this.keys = [this.name];
-  }
-
-  /** Forgets all samples. */
-  reset(): void {
-    this.#labels.reset();
+    const { name = "accuracy", ignoreIndex } = options;
+    checkIgnored(name, ignoreIndex);
+    const counts = new DeviceSum(CODES);
+    super(name, { parts: [counts], options: { ignoreIndex } });
+    this.#counts = counts;
+    this.#ignoreIndex = ignoreIndex;
   }
 
   /**
@@ -114,22 +80,136 @@ export class MultiClassAccuracy implements Metric {
    * @throws {ShapeError} if their shapes do not fit
    */
   update(output: StepOutput): void {
-    this.#labels.add(classLabels(output, this.name));
+    const labels = classLabels(output, this.name, { ignoreIndex: this.#ignoreIndex });
+    this.#classes = labels.classes;
+    countRight(this.#counts, labels);
   }
 
-  /** The share of right samples. */
+  /**
+   * The share of right samples.
+   *
+   * @throws {RangeError} if targets were no labels from 0 to C − 1
+   */
   async compute(): Promise<Record<string, number>> {
-    return { [this.name]: await this.#labels.share() };
+    const [counts] = await this.read();
+    return { [this.name]: shareOfRight(this.name, counts, this.#classes) };
+  }
+}
+
+/**
+ * Counts right, wrong and impossible samples.
+ *
+ * @param counts of these codes
+ * @param labels of the step
+ */
+export function countRight(counts: DeviceSum, labels: ClassLabels): void {
+  const code = () => labels.predicted().eq(labels.actual()).where(1, 0);
+  counts.add(labels.like, () => countCodes(labels.coded(code(), OUTSIDE), CODES), labels.count);
+}
+
+/**
+ * The share of right samples, 0 without samples.
+ *
+ * @throws {RangeError} if there were targets that are no class
+ */
+export function shareOfRight(
+  metric: string,
+  counts: ArrayLike<number>,
+  classes: number | null,
+): number {
+  const [wrong, right, outside] = Array.from(counts);
+  checkOutside(metric, outside, wrong + right + outside, classes);
+  return right === 0 ? 0 : right / (right + wrong);
+}
+
+/** Options of `TopKAccuracy`. */
+export interface TopKAccuracyOptions {
+  /** How many of the largest scores count, from 1 to the number of classes. @default {5} */
+  k?: number;
+  /** The name of the value. @default {"top5_accuracy", with k in place of 5} */
+  name?: string;
+  /** The target of samples that do not count. @default {none} */
+  ignoreIndex?: number;
+}
+
+/**
+ * Share of samples whose target class is among the `k` largest class scores; 0 without samples.
+ *
+ * Step outputs need what `MultiClassAccuracy` needs, and at least `k` classes. Of equal scores the
+ * first come first, NaN counts as the largest; with `k` 1 it is `MultiClassAccuracy`.
+ *
+ * @example The second largest score is that of the target
+ * ```ts
+ * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
+ * import { TopKAccuracy } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = referenceDevice();
+ * const accuracy = new TopKAccuracy({ k: 2 });
+ * accuracy.update(
+ *   new SupervisedStepOutput({
+ *     loss: tensor(0, { device }),
+ *     predictions: tensor([[2, 1, 0], [2, 1, 0]], { device }),
+ *     targets: tensor([1, 2], { dtype: "i32", device }),
+ *   }),
+ * );
+ * assertEquals((await accuracy.compute()).top2_accuracy, 0.5);
+ * ```
+ */
+export class TopKAccuracy extends DeviceMetric {
+  #counts: DeviceSum;
+  #k: number;
+  #ignoreIndex: number | undefined;
+  #classes: number | null = null;
+
+  /**
+   * Makes the metric, without samples.
+   *
+   * @param options k, the name of the value, and the target to ignore
+   * @throws {RangeError} if `k` is no whole number from 1, or `ignoreIndex` no i32
+   */
+  constructor(options: TopKAccuracyOptions = {}) {
+    const { k = 5, name = `top${k}_accuracy`, ignoreIndex } = options;
+    checkCount(name, "k", k);
+    checkIgnored(name, ignoreIndex);
+    const counts = new DeviceSum(CODES);
+    super(name, { parts: [counts], options: { k, ignoreIndex } });
+    this.#counts = counts;
+    this.#k = k;
+    this.#ignoreIndex = ignoreIndex;
   }
 
-  /** Right samples and all samples. */
-  state(): Promise<SavedSum> {
-    return this.#labels.save();
+  /**
+   * Counts the samples of a step.
+   *
+   * @throws {MetricInputError} if `predictions` or `targets` is missing
+   * @throws {ShapeError} if their shapes do not fit, or there are less than `k` classes
+   */
+  update(output: StepOutput): void {
+    const labels = classLabels(output, this.name, { ignoreIndex: this.#ignoreIndex });
+    const { like, count, classes } = labels;
+    if (classes < this.#k) {
+      throw new ShapeError(
+        `Cannot update metric "${this.name}": expected predictions of at least ${this.#k} ` +
+          `classes along axis 1, found shape ${showShape(like.shape)}`,
+      );
+    }
+    this.#classes = classes;
+    this.#counts.add(like, () => {
+      const { indices } = labels.scores().topk(this.#k, 1);
+      const right = indices.eq(labels.actual().unsqueeze(1)).any(1).where(1, 0);
+      return countCodes(labels.coded(right, OUTSIDE), CODES);
+    }, count);
   }
 
-  /** Takes back what `state` gave. @throws {TypeError} if it is something else */
-  load(state: unknown): void {
-    this.#labels.load(this.name, state);
+  /**
+   * The share of right samples.
+   *
+   * @throws {RangeError} if targets were no labels from 0 to C − 1
+   */
+  async compute(): Promise<Record<string, number>> {
+    const [counts] = await this.read();
+    return { [this.name]: shareOfRight(this.name, counts, this.#classes) };
   }
 }
 
@@ -143,6 +223,7 @@ export class MultiClassAccuracy implements Metric {
  * ```ts
  * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { BinaryAccuracy } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const accuracy = new BinaryAccuracy({ threshold: 0.5 });
@@ -153,19 +234,11 @@ export class MultiClassAccuracy implements Metric {
  *     targets: tensor([1, 1], { device }),
  *   }),
  * );
- * console.assert((await accuracy.compute()).accuracy === 0.5);
+ * assertEquals((await accuracy.compute()).accuracy, 0.5);
  * ```
  */
-export class BinaryAccuracy implements Metric {
-  /** The name of the value. */
-  readonly name: string;
-  /** The name of the value, as a list. */
-  readonly keys: readonly string[];
-  /** More is better. */
-  readonly better = "up" as const;
-  /** Whether captured steps may repeat updates. */
-  readonly capturable = true;
-  #labels = new RightLabels();
+export class BinaryAccuracy extends DeviceMetric {
+  #counts: DeviceSum;
   #cut: number;
 
   /**
@@ -175,14 +248,12 @@ export class BinaryAccuracy implements Metric {
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
   constructor(options: BinaryOptions = {}) {
-    this.name = options.name ?? "accuracy";
-    this.keys = [this.name];
-    this.#cut = binaryCut(this.name, options);
-  }
-
-  /** Forgets all labels. */
-  reset(): void {
-    this.#labels.reset();
+    const { name = "accuracy" } = options;
+    const cut = binaryCut(name, options);
+    const counts = new DeviceSum(2);
+    super(name, { parts: [counts], options: { cut } });
+    this.#counts = counts;
+    this.#cut = cut;
   }
 
   /**
@@ -192,21 +263,14 @@ export class BinaryAccuracy implements Metric {
    * @throws {ShapeError} if their shapes do not fit
    */
   update(output: StepOutput): void {
-    this.#labels.add(binaryLabels(output, this.name, this.#cut));
+    const { like, count, scores, actual } = binaryLabels(output, this.name);
+    const right = () => scores().ge(this.#cut).to("i32").eq(actual()).where(1, 0);
+    this.#counts.add(like, () => countCodes(right(), 2), count);
   }
 
   /** The share of right labels. */
   async compute(): Promise<Record<string, number>> {
-    return { [this.name]: await this.#labels.share() };
-  }
-
-  /** Right labels and all labels. */
-  state(): Promise<SavedSum> {
-    return this.#labels.save();
-  }
-
-  /** Takes back what `state` gave. @throws {TypeError} if it is something else */
-  load(state: unknown): void {
-    this.#labels.load(this.name, state);
+    const [[wrong, right]] = (await this.read()).map((part) => Array.from(part));
+    return { [this.name]: right === 0 ? 0 : right / (right + wrong) };
   }
 }

@@ -9,6 +9,7 @@ import type {
   StepOutput,
 } from "../core/engine/mod.ts";
 import { jit, type Jitted } from "../core/mod.ts";
+import { checkDifferent, MetricCollection, statesOf } from "./collection.ts";
 import type { Metric } from "./metric.ts";
 
 /**
@@ -21,6 +22,7 @@ import type { Metric } from "./metric.ts";
  * ```ts
  * import { Context, Engine, referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { MeanLoss, MetricsCallback, MultiClassAccuracy } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const evaluator = new Engine(
@@ -34,7 +36,7 @@ import type { Metric } from "./metric.ts";
  *   { callbacks: [new MetricsCallback([new MultiClassAccuracy(), new MeanLoss()])] },
  * );
  * const { metrics } = await evaluator.loop([0, 0, 0, 1]);
- * console.assert(metrics.accuracy === 0.75 && metrics.loss === 0.25);
+ * assertEquals([metrics.accuracy, metrics.loss], [0.75, 0.25]);
  * ```
  */
 export class MetricsCallback implements Callback {
@@ -45,6 +47,7 @@ export class MetricsCallback implements Callback {
   #metrics: readonly Metric[];
   /** Those whose updates cannot be captured. */
   #others: readonly Metric[];
+  #anyCaptured: boolean;
   #captured: Jitted<[StepOutput], void>;
 
   /**
@@ -54,19 +57,12 @@ export class MetricsCallback implements Callback {
    * @throws {Error} if two of them give a value of the same name
    */
   constructor(metrics: readonly Metric[]) {
-    const seen = new Set<string>();
-    for (const key of metrics.flatMap((metric) => metric.keys)) {
-      if (seen.has(key)) {
-        throw new Error(
-          `Cannot use these metrics together: expected one value of each name, found two of ` +
-            `"${key}"; give one of them another name`,
-        );
-      }
-      seen.add(key);
-    }
+    checkDifferent("use these metrics together", metrics.flatMap((metric) => metric.keys));
     this.#metrics = [...metrics];
-    this.#others = metrics.filter((metric) => !metric.capturable);
-    const capturable = metrics.filter((metric) => metric.capturable);
+    const single = this.#metrics.flatMap(membersOf);
+    const capturable = single.filter((metric) => metric.capturable);
+    this.#others = single.filter((metric) => !metric.capturable);
+    this.#anyCaptured = capturable.length > 0;
     this.#captured = jit((output: StepOutput) => {
       for (const metric of capturable) metric.update(output);
     });
@@ -90,7 +86,7 @@ export class MetricsCallback implements Callback {
   /** Updates the metrics. */
   onStepEnd({ output }: StepEndEvent): void {
     // Without a tensor there is no device work to capture.
-    const captures = this.#others.length < this.#metrics.length && output.tensors().length > 0;
+    const captures = this.#anyCaptured && output.tensors().length > 0;
     if (captures) this.#captured(output);
     for (const metric of captures ? this.#others : this.#metrics) metric.update(output);
   }
@@ -121,16 +117,13 @@ export class MetricsCallback implements Callback {
    * @throws {TypeError} if a metric's state is missing or of another kind
    */
   load(state: unknown): void {
-    const saved = (state ?? {}) as Record<string, unknown>;
-    const here = this.#metrics.map((metric) => metric.keys[0]);
-    const there = Object.keys(saved);
-    if ([...here].sort().join() !== there.sort().join()) {
-      throw new TypeError(
-        `Cannot load metrics: expected states of ${here.join(", ") || "none"}, found ${
-          there.join(", ") || "none"
-        }`,
-      );
-    }
+    const names = this.#metrics.map((metric) => metric.keys[0]);
+    const saved = statesOf("load metrics", state ?? {}, names);
     for (const metric of this.#metrics) metric.load(saved[metric.keys[0]]);
   }
+}
+
+/** The metrics of a collection, and of those in it; another metric alone. */
+function membersOf(metric: Metric): Metric[] {
+  return metric instanceof MetricCollection ? metric.metrics.flatMap(membersOf) : [metric];
 }

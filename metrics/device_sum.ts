@@ -1,26 +1,41 @@
 /** Sums that stay on the device until somebody asks for them. */
 
-import { uncaptured } from "../core/backend/capture.ts";
-import { noGrad, type Tensor, zeros } from "../core/mod.ts";
-import { addInto, fillInto } from "../core/tensor/in_place.ts";
+import { effect } from "../core/backend/capture.ts";
+import { noGrad, type Tensor } from "../core/mod.ts";
+import { addInto } from "../core/tensor/in_place.ts";
+import type { Accumulator } from "./accumulator.ts";
+import { DeviceVector } from "./device_vector.ts";
 
-/** The elements of a sum as JSON values: numbers, or words for NaN and infinities. */
-export type SavedSum = readonly (number | string)[];
+const MOST = 2 ** 31 - 1;
 
 /**
- * A short vector that grows by one tensor per step, added up on the device.
+ * A vector that grows by one tensor per step, added up on the device.
  *
- * Adding never reads. i32 tensors count exactly up to 2³¹ − 1, f32 tensors round like any f32 sum.
+ * Adding never reads. i32 sums count exactly up to 2³¹ − 1 since they were reset or loaded; f32
+ * sums round like any f32 sum: over n steps the relative error of a sum of numbers of one sign is
+ * about √n · 6e-8. What is merged is added on the host, in f64.
  */
-export class DeviceSum {
-  #length: number;
+export class DeviceSum implements Accumulator {
+  /** Number of elements. */
+  readonly length: number;
+  readonly #dtype: "f32" | "i32";
+  /** What does not fit the device, or came by merging. */
   #base: number[];
-  #sum: Tensor | null = null;
+  readonly #sum: DeviceVector;
+  /** What no element can have passed. */
+  #bound = 0;
 
-  /** @param length number of elements */
-  constructor(length: number) {
-    this.#length = length;
+  /**
+   * A sum of nothing.
+   *
+   * @param length number of elements
+   * @param dtype i32 for counts, f32 for other numbers
+   */
+  constructor(length: number, dtype: "f32" | "i32" = "i32") {
+    this.length = length;
+    this.#dtype = dtype;
     this.#base = Array(length).fill(0);
+    this.#sum = new DeviceVector(length, dtype);
   }
 
   /**
@@ -30,59 +45,59 @@ export class DeviceSum {
    *
    * @param like a tensor of the device to compute on
    * @param part makes the tensor to add
+   * @param most what no element of it passes, for counts
    */
-  add(like: Tensor, part: () => Tensor): void {
-    using _scope = like.device.scope();
+  add(like: Tensor, part: () => Tensor, most = 0): void {
+    const { device } = like;
+    using _scope = device.scope();
     using _quiet = noGrad();
-    const flat = part().reshape([this.#length]);
-    const { dtype, device } = flat;
-    // One place for the whole time, so that captured steps find it again.
-    this.#sum ??= uncaptured(() => zeros([this.#length], { dtype, device }).keep());
-    addInto(this.#sum, flat);
+    const flat = part().reshape([this.length]).to(this.#dtype);
+    addInto(this.#sum.on(device), flat);
+    effect(() => void (this.#bound += most), () => void (this.#bound -= most));
   }
 
-  /** Reads the sum. */
+  /**
+   * Reads the sum.
+   *
+   * @throws {RangeError} if counts may have passed 2³¹ − 1
+   */
   async read(): Promise<number[]> {
-    const sum = await this.#sum?.data();
-    return this.#base.map((base, i) => base + (sum?.[i] ?? 0));
+    const [base, bound] = [this.#base, this.#bound];
+    const sum = await this.#sum.read();
+    if (this.#dtype === "i32" && bound > MOST) {
+      throw new RangeError(
+        `Cannot read counts: expected at most ${MOST} since the metric was reset, found up to ${bound}`,
+      );
+    }
+    return base.map((value, i) => value + sum[i]);
   }
 
   /** Sets the sum to zero. */
   reset(): void {
-    this.#set(Array(this.#length).fill(0));
+    this.#base = Array(this.length).fill(0);
+    this.#sum.write(null);
+    this.#bound = 0;
   }
 
-  /** The sum as JSON values. */
-  async save(): Promise<SavedSum> {
-    return (await this.read()).map((value) => Number.isFinite(value) ? value : String(value));
+  /** Whether these are as many numbers; for counts, whole ones from 0. */
+  accepts(values: readonly number[]): boolean {
+    const counts = (value: number) => Number.isSafeInteger(value) && value >= 0;
+    return values.length === this.length && (this.#dtype === "f32" || values.every(counts));
   }
 
-  /**
-   * Sets the sum to what `save` gave.
-   *
-   * @param metric the name of the metric, for the error
-   * @param values what `save` gave
-   * @throws {TypeError} if these are not as many numbers as the sum has elements
-   */
-  load(metric: string, values: unknown): void {
-    const numbers = Array.isArray(values) ? values.map(parseSaved) : [];
-    if (numbers.length !== this.#length || numbers.includes(null)) {
-      throw new TypeError(
-        `Cannot load metric "${metric}": expected ${this.#length} numbers, found ${
-          JSON.stringify(values)
-        }`,
-      );
-    }
-    this.#set(numbers as number[]);
+  /** Sets the sum, on the device where its elements fit there. */
+  load(values: ArrayLike<number>): void {
+    const all = Array.from(values);
+    // Half of the range is left for what comes.
+    const fits = (value: number) => this.#dtype === "f32" || value < 2 ** 30;
+    this.#base = all.map((value) => fits(value) ? 0 : value);
+    const there = all.map((value) => fits(value) ? value : 0);
+    this.#sum.write(there);
+    this.#bound = there.reduce((most, value) => Math.max(most, value), 0);
   }
 
-  #set(values: number[]): void {
-    if (this.#sum !== null) fillInto(this.#sum, 0);
-    this.#base = values;
+  /** Adds another sum. */
+  absorb(values: ArrayLike<number>): void {
+    this.#base = this.#base.map((base, i) => base + values[i]);
   }
-}
-
-function parseSaved(value: unknown): number | null {
-  if (typeof value === "number") return value;
-  return ["NaN", "Infinity", "-Infinity"].includes(value as string) ? Number(value) : null;
 }

@@ -1,29 +1,92 @@
-/** Harmonic means of precision and recall. */
+/** Precision, recall and F1 of yes-or-no decisions, and LegoML's macro F1. */
 
-import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
-import { arange, ShapeError, showShape, stack, type Tensor } from "../core/mod.ts";
-import { DeviceSum, type SavedSum } from "./device_sum.ts";
-import { binaryCut, binaryLabels, type BinaryOptions, classLabels } from "./labels.ts";
-import { type Metric, tensorField } from "./metric.ts";
+import { ClassCounts, type Counts, type ScoreName, scoreOf } from "./class_counts.ts";
+import { DeviceMetric } from "./device_metric.ts";
+import { DeviceSum } from "./device_sum.ts";
+import {
+  binaryCut,
+  binaryLabels,
+  type BinaryOptions,
+  checkClasses,
+  checkCount,
+  checkIgnored,
+  classLabels,
+  countCodes,
+} from "./labels.ts";
 
-/** Hits, predictions and targets, along axis 0, from i32 flags of both along axis 0. */
-function countFlags(predicted: Tensor, actual: Tensor): Tensor {
-  return stack([predicted.mul(actual).sum(0), predicted.sum(0), actual.sum(0)], 0);
+/** What a score of yes-or-no decisions is made of. */
+export interface BinaryScoreOptions extends BinaryOptions {
+  /** The value where it is undefined: 0 or 1. @default {0} */
+  zeroDivision?: 0 | 1;
 }
 
-/** `2·hits / (predicted + actual)`, 0 where nothing was predicted nor true. */
-function f1(hits: number, predicted: number, actual: number): number {
-  return ratio(2 * hits, predicted + actual);
+/**
+ * Base of the scores of yes-or-no decisions: counts hits, positive predictions and positive
+ * targets.
+ *
+ * Step outputs need what `BinaryAccuracy` needs.
+ */
+export abstract class BinaryScore extends DeviceMetric {
+  readonly #counts: DeviceSum;
+  readonly #cut: number;
+  readonly #scores: readonly ScoreName[];
+  readonly #undefined: number;
+
+  /**
+   * Makes the metric, without samples.
+   *
+   * @param scores the first one has the name of the metric, others that name, a slash and their own
+   * @param options threshold, kind of the predictions, name, and value where undefined
+   * @throws {RangeError} if the threshold does not lie between 0 and 1, or `zeroDivision` is
+   * neither 0 nor 1
+   */
+  constructor(scores: readonly ScoreName[], options: BinaryScoreOptions) {
+    const { name = scores[0], zeroDivision = 0 } = options;
+    const cut = binaryCut(name, options);
+    checkZeroDivision(name, zeroDivision);
+    const counts = new DeviceSum(4);
+    const keys = scores.map((score, i) => i === 0 ? name : `${name}/${score}`);
+    super(name, { parts: [counts], keys, options: { cut, zeroDivision } });
+    this.#counts = counts;
+    this.#cut = cut;
+    this.#scores = scores;
+    this.#undefined = zeroDivision;
+  }
+
+  /**
+   * Counts the labels of a step.
+   *
+   * @throws {MetricInputError} if `predictions` or `targets` is missing
+   * @throws {ShapeError} if their shapes do not fit
+   */
+  update(output: StepOutput): void {
+    const { like, count, scores, actual } = binaryLabels(output, this.name);
+    const codes = () => scores().ge(this.#cut).to("i32").mul(2).add(actual());
+    this.#counts.add(like, () => countCodes(codes(), 4), count);
+  }
+
+  /** The scores. */
+  async compute(): Promise<Record<string, number>> {
+    const [[, missed, alarms, hits]] = (await this.read()).map((part) => Array.from(part));
+    const counts: Counts = { hits, predicted: hits + alarms, actual: hits + missed };
+    return Object.fromEntries(
+      this.#scores.map((score, i) => [this.keys[i], scoreOf(score, counts, this.#undefined)]),
+    );
+  }
 }
 
-function ratio(part: number, whole: number): number {
-  return whole === 0 ? 0 : part / whole;
+/** Refuses a value of undefined scores. @throws {RangeError} if it is neither 0 nor 1 */
+export function checkZeroDivision(metric: string, zeroDivision: number): void {
+  if (zeroDivision === 0 || zeroDivision === 1) return;
+  throw new RangeError(
+    `Cannot make metric "${metric}": expected zeroDivision to be 0 or 1, found ${zeroDivision}`,
+  );
 }
 
 /**
  * F1 score, precision and recall of a yes-or-no decision, under the names `f1`, `f1/precision` and
- * `f1/recall`; each is 0 where it is undefined, as without labels.
+ * `f1/recall`; each is `zeroDivision`, by default 0, where it is undefined, as without labels.
  *
  * Step outputs need what `BinaryAccuracy` needs.
  *
@@ -31,6 +94,7 @@ function ratio(part: number, whole: number): number {
  * ```ts
  * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { BinaryF1 } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const f1 = new BinaryF1();
@@ -42,70 +106,88 @@ function ratio(part: number, whole: number): number {
  *   }),
  * );
  * const { "f1/precision": precision, "f1/recall": recall } = await f1.compute();
- * console.assert(precision === 0.5 && recall === 0.5);
+ * assertEquals([precision, recall], [0.5, 0.5]);
  * ```
  */
-export class BinaryF1 implements Metric {
-  /** The name of the F1 score, and the start of the other names. */
-  readonly name: string;
-  /** The names of F1 score, precision and recall. */
-  readonly keys: readonly string[];
-  /** More is better. */
-  readonly better = "up" as const;
-  /** Whether captured steps may repeat updates. */
-  readonly capturable = true;
-  #counts = new DeviceSum(3);
-  #cut: number;
-
+export class BinaryF1 extends BinaryScore {
   /**
    * Makes the metric, without samples.
    *
-   * @param options threshold, kind of the predictions, and name
+   * @param options threshold, kind of the predictions, name, and value where undefined
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  constructor(options: BinaryOptions = {}) {
-    this.name = options.name ?? "f1";
-    this.keys = [this.name, `${this.name}/precision`, `${this.name}/recall`];
-    this.#cut = binaryCut(this.name, options);
+  constructor(options: BinaryScoreOptions = {}) {
+    super(["f1", "precision", "recall"], options);
   }
+}
 
-  /** Forgets all labels. */
-  reset(): void {
-    this.#counts.reset();
-  }
-
+/**
+ * Share of right ones among the positive predictions, `hits / predicted`; `zeroDivision`, by
+ * default 0, where nothing was predicted.
+ *
+ * Step outputs need what `BinaryAccuracy` needs.
+ *
+ * @example Two alarms, one of them false
+ * ```ts
+ * import { DictStepOutput, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { BinaryPrecision } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = referenceDevice();
+ * const metric = new BinaryPrecision();
+ * metric.update(
+ *   new DictStepOutput({
+ *     predictions: tensor([2, 3, -1], { device }),
+ *     targets: tensor([1, 0, 0], { device }),
+ *   }),
+ * );
+ * assertEquals((await metric.compute()).precision, 0.5);
+ * ```
+ */
+export class BinaryPrecision extends BinaryScore {
   /**
-   * Counts the labels of a step.
+   * Makes the metric, without samples.
    *
-   * @throws {MetricInputError} if `predictions` or `targets` is missing
-   * @throws {ShapeError} if their shapes do not fit
+   * @param options threshold, kind of the predictions, name, and value where undefined
+   * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  update(output: StepOutput): void {
-    const labels = binaryLabels(output, this.name, this.#cut);
-    this.#counts.add(
-      labels.like,
-      () => countFlags(labels.predicted().reshape([-1]), labels.actual().reshape([-1])),
-    );
+  constructor(options: BinaryScoreOptions = {}) {
+    super(["precision"], options);
   }
+}
 
-  /** F1 score, precision and recall. */
-  async compute(): Promise<Record<string, number>> {
-    const [hits, predicted, actual] = await this.#counts.read();
-    return {
-      [this.keys[0]]: f1(hits, predicted, actual),
-      [this.keys[1]]: ratio(hits, predicted),
-      [this.keys[2]]: ratio(hits, actual),
-    };
-  }
-
-  /** Hits, positive predictions and positive targets. */
-  state(): Promise<SavedSum> {
-    return this.#counts.save();
-  }
-
-  /** Takes back what `state` gave. @throws {TypeError} if it is something else */
-  load(state: unknown): void {
-    this.#counts.load(this.name, state);
+/**
+ * Share of found ones among the positive targets, `hits / actual`; `zeroDivision`, by default 0,
+ * where no target is positive.
+ *
+ * Step outputs need what `BinaryAccuracy` needs.
+ *
+ * @example Two positive targets, one of them found
+ * ```ts
+ * import { DictStepOutput, referenceDevice, tensor } from "@legoml/legoml/core";
+ * import { BinaryRecall } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const device = referenceDevice();
+ * const metric = new BinaryRecall();
+ * metric.update(
+ *   new DictStepOutput({
+ *     predictions: tensor([2, -3, 1], { device }),
+ *     targets: tensor([1, 1, 0], { device }),
+ *   }),
+ * );
+ * assertEquals((await metric.compute()).recall, 0.5);
+ * ```
+ */
+export class BinaryRecall extends BinaryScore {
+  /**
+   * Makes the metric, without samples.
+   *
+   * @param options threshold, kind of the predictions, name, and value where undefined
+   * @throws {RangeError} if the threshold does not lie between 0 and 1
+   */
+  constructor(options: BinaryScoreOptions = {}) {
+    super(["recall"], options);
   }
 }
 
@@ -115,11 +197,13 @@ export interface MacroF1Options {
   numClasses: number;
   /** The name of the value. @default {"f1_macro"} */
   name?: string;
+  /** The target of samples that do not count. @default {none} */
+  ignoreIndex?: number;
 }
 
 /**
  * Mean over all classes of the class's F1 score; a class that was neither predicted nor true counts
- * as 0, so the value is 0 without samples.
+ * as 0, so the value is 0 without samples. `MultiClassF1` leaves such classes out.
  *
  * Step outputs need what `MultiClassAccuracy` needs.
  *
@@ -127,6 +211,7 @@ export interface MacroF1Options {
  * ```ts
  * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { MacroF1 } from "@legoml/legoml/metrics";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const f1 = new MacroF1({ numClasses: 2 });
@@ -138,46 +223,29 @@ export interface MacroF1Options {
  *   }),
  * );
  * const value = (await f1.compute()).f1_macro;
- * console.assert(Math.abs(value - 2 / 3) < 1e-12);
+ * assertAlmostEquals(value, 2 / 3, 1e-12);
  * ```
  */
-export class MacroF1 implements Metric {
-  /** The name of the value. */
-  readonly name: string;
-  /** The name of the value, as a list. */
-  readonly keys: readonly string[];
-  /** More is better. */
-  readonly better = "up" as const;
-  /** Whether captured steps may repeat updates. */
-  readonly capturable = true;
+export class MacroF1 extends DeviceMetric {
   #classes: number;
-  #counts: DeviceSum;
-  #total = 0;
+  #counts: ClassCounts;
+  #ignoreIndex: number | undefined;
 
   /**
    * Makes the metric, without samples.
    *
-   * @param options number of classes, and name
-   * @throws {RangeError} if `numClasses` is no whole number from 1
+   * @param options number of classes, name, and the target to ignore
+   * @throws {RangeError} if `numClasses` is no whole number from 1, or `ignoreIndex` no i32
    */
   constructor(options: MacroF1Options) {
-    const { numClasses, name = "f1_macro" } = options;
-    if (!Number.isSafeInteger(numClasses) || numClasses < 1) {
-      throw new RangeError(
-        `Cannot make metric "${name}": expected numClasses to be a whole number from 1, found ` +
-          `${numClasses}`,
-      );
-    }
-    this.name = name;
-    this.keys = [name];
+    const { numClasses, name = "f1_macro", ignoreIndex } = options;
+    checkCount(name, "numClasses", numClasses);
+    checkIgnored(name, ignoreIndex);
+    const counts = new ClassCounts(numClasses);
+    super(name, { parts: [counts.sum], options: { numClasses, ignoreIndex } });
     this.#classes = numClasses;
-    this.#counts = new DeviceSum(3 * numClasses);
-  }
-
-  /** Forgets all samples. */
-  reset(): void {
-    this.#counts.reset();
-    this.#total = 0;
+    this.#counts = counts;
+    this.#ignoreIndex = ignoreIndex;
   }
 
   /**
@@ -187,21 +255,9 @@ export class MacroF1 implements Metric {
    * @throws {ShapeError} if their shapes do not fit, or axis 1 of the predictions is no class axis
    */
   update(output: StepOutput): void {
-    const labels = classLabels(output, this.name);
-    const { shape, device } = tensorField(output, this.name, "predictions");
-    if (shape[1] !== this.#classes) {
-      throw new ShapeError(
-        `Cannot update metric "${this.name}": expected predictions of ${this.#classes} classes ` +
-          `along axis 1, found shape ${showShape(shape)}`,
-      );
-    }
-    this.#counts.add(labels.like, () => {
-      const classes = arange(0, this.#classes, 1, { dtype: "i32", device });
-      const flags = (t: Tensor) => t.reshape([-1, 1]).eq(classes).to("i32");
-      return countFlags(flags(labels.predicted()), flags(labels.actual()));
-    });
-    const { count } = labels;
-    effect(() => void (this.#total += count), () => void (this.#total -= count));
+    const labels = classLabels(output, this.name, { ignoreIndex: this.#ignoreIndex });
+    checkClasses(this.name, labels, this.#classes);
+    this.#counts.add(labels);
   }
 
   /**
@@ -210,36 +266,8 @@ export class MacroF1 implements Metric {
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1
    */
   async compute(): Promise<Record<string, number>> {
-    const total = this.#total;
-    const counts = await this.#counts.read();
-    const of = (row: number) => counts.slice(row * this.#classes, (row + 1) * this.#classes);
-    const [hits, predicted, actual] = [of(0), of(1), of(2)];
-    const known = actual.reduce((sum, count) => sum + count, 0);
-    if (known !== total) {
-      throw new RangeError(
-        `Cannot compute metric "${this.name}": expected targets from 0 to ${this.#classes - 1}, ` +
-          `found ${total - known} of ${total} outside`,
-      );
-    }
-    const scores = hits.map((count, label) => f1(count, predicted[label], actual[label]));
+    const [numbers] = await this.read();
+    const scores = this.#counts.of(this.name, numbers).map((counts) => scoreOf("f1", counts, 0));
     return { [this.name]: scores.reduce((sum, score) => sum + score, 0) / this.#classes };
-  }
-
-  /** All samples; then hits, predictions and targets of each class. */
-  async state(): Promise<SavedSum> {
-    const total = this.#total;
-    return [total, ...await this.#counts.save()];
-  }
-
-  /** Takes back what `state` gave. @throws {TypeError} if it is something else */
-  load(state: unknown): void {
-    const [total, ...counts] = Array.isArray(state) ? state : [];
-    if (!Number.isSafeInteger(total)) {
-      throw new TypeError(
-        `Cannot load metric "${this.name}": expected counts, found ${JSON.stringify(state)}`,
-      );
-    }
-    this.#counts.load(this.name, counts);
-    this.#total = total;
   }
 }

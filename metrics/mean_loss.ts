@@ -1,10 +1,11 @@
 /** The mean of the loss. */
 
-import { effect } from "../core/backend/capture.ts";
 import type { StepOutput } from "../core/engine/mod.ts";
 import { ShapeError, showShape } from "../core/mod.ts";
-import { DeviceSum, type SavedSum } from "./device_sum.ts";
-import { type Metric, tensorField } from "./metric.ts";
+import { HostSum } from "./accumulator.ts";
+import { DeviceMetric } from "./device_metric.ts";
+import { DeviceSum } from "./device_sum.ts";
+import { tensorField } from "./metric.ts";
 
 /** Options of `MeanLoss`. */
 export interface MeanLossOptions {
@@ -26,26 +27,19 @@ export interface MeanLossOptions {
  * ```ts
  * import { referenceDevice, SupervisedStepOutput, tensor } from "@legoml/legoml/core";
  * import { MeanLoss } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * const device = referenceDevice();
  * const mean = new MeanLoss();
  * mean.update(new SupervisedStepOutput({ loss: tensor(1, { device }), count: 3 }));
  * mean.update(new SupervisedStepOutput({ loss: tensor(5, { device }), count: 1 }));
- * console.assert((await mean.compute()).loss === 2);
+ * assertEquals((await mean.compute()).loss, 2);
  * ```
  */
-export class MeanLoss implements Metric {
-  /** The name of the value. */
-  readonly name: string;
-  /** The name of the value, as a list. */
-  readonly keys: readonly string[];
-  /** Less is better. */
-  readonly better = "down" as const;
-  /** Whether captured steps may repeat updates. */
-  readonly capturable = true;
+export class MeanLoss extends DeviceMetric {
   #field: string;
-  #sum = new DeviceSum(1);
-  #weight = 0;
+  #sum: DeviceSum;
+  #weight: HostSum;
 
   /**
    * Makes the metric, without samples.
@@ -53,15 +47,12 @@ export class MeanLoss implements Metric {
    * @param options the names of the value and of the tensor
    */
   constructor(options: MeanLossOptions = {}) {
-    this.name = options.name ?? "loss";
-    this.keys = [this.name];
-    this.#field = options.field ?? "loss";
-  }
-
-  /** Forgets all steps. */
-  reset(): void {
-    this.#sum.reset();
-    this.#weight = 0;
+    const { name = "loss", field = "loss" } = options;
+    const [sum, weight] = [new DeviceSum(1, "f32"), new HostSum()];
+    super(name, { parts: [sum, weight], better: "down", options: { field } });
+    this.#field = field;
+    this.#sum = sum;
+    this.#weight = weight;
   }
 
   /**
@@ -80,33 +71,12 @@ export class MeanLoss implements Metric {
     }
     const { size } = output;
     this.#sum.add(loss, () => loss.to("f32").mul(size));
-    effect(() => void (this.#weight += size), () => void (this.#weight -= size));
+    this.#weight.add(size);
   }
 
   /** The weighted mean. */
   async compute(): Promise<Record<string, number>> {
-    const weight = this.#weight;
-    const [sum] = await this.#sum.read();
+    const [[sum], [weight]] = (await this.read()).map((part) => Array.from(part));
     return { [this.name]: sum / weight };
-  }
-
-  /** The weighted sum and the weight. */
-  async state(): Promise<SavedSum> {
-    const weight = this.#weight;
-    return [...await this.#sum.save(), weight];
-  }
-
-  /** Takes back what `state` gave. @throws {TypeError} if it is something else */
-  load(state: unknown): void {
-    const [sum, weight] = Array.isArray(state) ? state : [];
-    if (!Number.isFinite(weight)) {
-      throw new TypeError(
-        `Cannot load metric "${this.name}": expected a sum and a weight, found ${
-          JSON.stringify(state)
-        }`,
-      );
-    }
-    this.#sum.load(this.name, [sum]);
-    this.#weight = weight;
   }
 }

@@ -1,10 +1,26 @@
 /**
  * Metrics: numbers about many steps, kept on the device until an epoch ends.
  *
+ * | subject      | metrics                                                                                                             |
+ * | ------------ | ------------------------------------------------------------------------------------------------------------------- |
+ * | labels       | `MultiClassAccuracy`, `TopKAccuracy`, `BinaryAccuracy`, `ConfusionMatrix`, `ClassificationReport`                    |
+ * | found, right | `BinaryPrecision`, `BinaryRecall`, `BinaryF1`, `MultiClassPrecision`, `MultiClassRecall`, `MultiClassF1`, `MacroF1` |
+ * | order        | `BinaryRocAuc`, `BinaryAveragePrecision`, `MultiClassRocAuc`, `MultiClassAveragePrecision`                           |
+ * | confidence   | `CalibrationError`, `BinaryCalibrationError`                                                                        |
+ * | tokens       | `TokenAccuracy`, `Perplexity`                                                                                       |
+ * | numbers      | `MeanAbsoluteError`, `MeanSquaredError`, `RootMeanSquaredError`, `R2Score`, `PearsonCorrelation`, `SpearmanCorrelation` |
+ * | anything     | `MeanLoss`, `RunningMean`, `WindowedMean`                                                                           |
+ *
+ * All weigh samples alike, also where the last batch is smaller; save what they have counted as
+ * JSON (`state`, `load`); and can be merged with those of other processes (`merge`).
+ * `MetricsCallback` binds them to an engine, `MetricCollection` makes one of several,
+ * `DeviceMetric` is the base for more of them.
+ *
  * @example Make a metric of one's own: the largest loss
  * ```ts
  * import { Context, Engine, type StepOutput } from "@legoml/legoml/core";
  * import { type Metric, MetricsCallback } from "@legoml/legoml/metrics";
+ * import { assertEquals } from "@std/assert";
  *
  * class Largest implements Metric {
  *   readonly name = "largest";
@@ -32,16 +48,91 @@
  *   callbacks: [new MetricsCallback([new Largest()])],
  * });
  * const { metrics } = await engine.loop([1, 3, 2]);
- * console.assert(metrics.largest === 3);
+ * assertEquals(metrics.largest, 3);
  * ```
  *
  * @module
  */
 
-export { BinaryAccuracy, MultiClassAccuracy, type MultiClassAccuracyOptions } from "./accuracy.ts";
+export { type Accumulator, HostSum, type SavedSum } from "./accumulator.ts";
+export {
+  BinaryAccuracy,
+  MultiClassAccuracy,
+  type MultiClassAccuracyOptions,
+  TopKAccuracy,
+  type TopKAccuracyOptions,
+} from "./accuracy.ts";
+export {
+  BinaryAveragePrecision,
+  BinaryRocAuc,
+  MultiClassAveragePrecision,
+  MultiClassRocAuc,
+} from "./areas.ts";
+export {
+  BinaryCalibrationError,
+  type BinaryCalibrationOptions,
+  Calibration,
+  CalibrationError,
+  type CalibrationOptions,
+  type Confidences,
+  type MultiClassCalibrationOptions,
+  type ReliabilityBin,
+} from "./calibration.ts";
 export { MetricsCallback } from "./callback.ts";
-export type { SavedSum } from "./device_sum.ts";
-export { BinaryF1, MacroF1, type MacroF1Options } from "./f1.ts";
+export type { ClassAverage, ScoreName } from "./class_counts.ts";
+export {
+  ClassScore,
+  type ClassScoreOptions,
+  MultiClassF1,
+  MultiClassPrecision,
+  MultiClassRecall,
+} from "./class_scores.ts";
+export { MetricCollection, type MetricCollectionOptions } from "./collection.ts";
+export { ConfusionMatrix, type ConfusionMatrixOptions, type ConfusionShares } from "./confusion.ts";
+export {
+  PearsonCorrelation,
+  R2Score,
+  SpearmanCorrelation,
+  type SpearmanOptions,
+} from "./correlation.ts";
+export { DeviceMetric, type MetricParts } from "./device_metric.ts";
+export { DeviceSum } from "./device_sum.ts";
+export {
+  BinaryF1,
+  BinaryPrecision,
+  BinaryRecall,
+  BinaryScore,
+  type BinaryScoreOptions,
+  MacroF1,
+  type MacroF1Options,
+} from "./f1.ts";
 export type { BinaryOptions } from "./labels.ts";
 export { MeanLoss, type MeanLossOptions } from "./mean_loss.ts";
-export { type Metric, MetricInputError } from "./metric.ts";
+export {
+  RunningMean,
+  type RunningMeanOptions,
+  WindowedMean,
+  type WindowedMeanOptions,
+} from "./mean_value.ts";
+export { type Better, betterOf, type Metric, MetricInputError } from "./metric.ts";
+export {
+  MeanAbsoluteError,
+  MeanError,
+  MeanSquaredError,
+  type RegressionOptions,
+  RootMeanSquaredError,
+} from "./regression.ts";
+export {
+  ClassificationReport,
+  type ClassificationReportOptions,
+  type ReportRow,
+} from "./report.ts";
+export {
+  BinaryArea,
+  type BinaryAreaOptions,
+  ClassArea,
+  type ClassAreaOptions,
+} from "./score_metrics.ts";
+export type { ScoreStorageOptions } from "./scores.ts";
+export type { PrecisionRecallCurve, RocCurve, ThresholdCounts } from "./thresholds.ts";
+export { Perplexity, TokenAccuracy, type TokenOptions } from "./token.ts";

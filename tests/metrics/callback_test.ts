@@ -104,13 +104,14 @@ Deno.test("MetricsCallback saves and loads the metrics by name", async () => {
   const old = make();
   await classifier([old]).loop(BATCHES);
   const saved = JSON.parse(JSON.stringify(await old.state()));
-  assertEquals(saved, { accuracy: [3, 4], loss: [4, 4] });
+  // Wrong, right and impossible samples; weighted sum and weight.
+  assertEquals(saved, { accuracy: [1, 3, 0], loss: [4, 4] });
   const next = make();
   next.load(saved);
   assertEquals(await next.metrics[0].compute(), { accuracy: 0.75 });
   assertEquals(await next.metrics[1].compute(), { loss: 1 });
   assertThrows(
-    () => next.load({ accuracy: [3, 4] }),
+    () => next.load({ accuracy: [1, 3, 0] }),
     TypeError,
     "Cannot load metrics: expected states of accuracy, loss, found accuracy",
   );
