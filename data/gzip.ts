@@ -1,4 +1,4 @@
-/** gzip with a cap on what comes out, so that a small file cannot fill the memory. */
+/** gzip and deflate with a cap on what comes out, so that a small file cannot fill the memory. */
 
 /** Why {@linkcode gunzip} stopped. */
 export class GzipError extends SyntaxError {
@@ -37,6 +37,7 @@ export function isGzip(bytes: Uint8Array): boolean {
  * @param bytes the packed data, one gzip member
  * @param limit most bytes that may come out, or a function that reads it from the first bytes; it
  * is asked again with more of them while it returns undefined
+ * @param format `deflate-raw` for a stream without header and checksum. Default: `gzip`
  * @returns the unpacked data, checked against the stream's checksum
  * @throws {GzipError} when the stream is corrupt, truncated, or gives more than the limit
  *
@@ -48,16 +49,17 @@ export function isGzip(bytes: Uint8Array): boolean {
 export async function gunzip(
   bytes: Uint8Array,
   limit: number | ((head: Uint8Array) => number | undefined),
+  format: "gzip" | "deflate-raw" = "gzip",
 ): Promise<Uint8Array<ArrayBuffer>> {
   const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream()
-    .pipeThrough(new DecompressionStream("gzip"));
+    .pipeThrough(new DecompressionStream(format));
   const reader = stream.getReader();
   let buffer = new Uint8Array(64 * 1024);
   let length = 0;
   let cap = typeof limit === "number" ? limit : undefined;
   try {
     while (true) {
-      const { done, value } = await readChunk(reader, length);
+      const { done, value } = await readChunk(reader, length, format);
       if (done) break;
       if (length + value.length > buffer.length) {
         // A length read from the data itself is exact; a plain limit is not worth reserving
@@ -69,7 +71,7 @@ export async function gunzip(
       if (typeof limit === "function") cap ??= limit(buffer.subarray(0, length));
       if (cap !== undefined && length > cap) {
         throw new GzipError(
-          `Cannot unpack gzip data as it must give at most ${cap} bytes: got more`,
+          `Cannot unpack ${format} data as it must give at most ${cap} bytes: got more`,
           cap,
         );
       }
@@ -84,12 +86,13 @@ export async function gunzip(
 async function readChunk(
   reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
   length: number,
+  format: string,
 ): Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>> {
   try {
     return await reader.read();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new GzipError(`Cannot unpack gzip data: ${reason}`, length, { cause });
+    throw new GzipError(`Cannot unpack ${format} data: ${reason}`, length, { cause });
   }
 }
 
