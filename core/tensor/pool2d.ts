@@ -313,7 +313,7 @@ export function adaptiveAvgPool2d(
  */
 export function globalAvgPool2d(x: Tensor): Tensor {
   checkImages("average-pool", x);
-  return mean(x, [-2, -1], { keepdim: true });
+  return mean(x, [-2, -1], { keepdim: true }).to(x.dtype);
 }
 
 function average(x: Tensor, shape: AvgPoolShape): Tensor {

@@ -219,6 +219,7 @@ for (const device of devices) {
     x.requiresGrad = true;
     const y = maxPool2d(x, { kernelSize: 2 }).add(avgPool2d(x, { kernelSize: 2 }));
     assertEquals([y.dtype, await y.array()], ["f16", [[[[6.5]]]]]);
+    assertEquals(globalAvgPool2d(x.detach()).dtype, "f16");
     y.sum().backward();
     assertEquals([x.grad!.dtype, await x.grad!.array()], ["f16", [[[[0.25, 0.25], [0.25, 1.25]]]]]);
   });
