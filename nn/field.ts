@@ -32,9 +32,9 @@ export {
   type Fields,
   type FieldValues,
   integer,
-  integerOrNull,
   integers,
   number,
+  orNull,
   pair,
   readFields,
 } from "./node_fields.ts";

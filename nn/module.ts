@@ -203,7 +203,16 @@ export abstract class Module {
    * @returns a module before its parts
    */
   modules(): Module[] {
-    return [...new Set(this.#tree().map(([, module]) => module))];
+    return this.namedModules().map(([, module]) => module);
+  }
+
+  /**
+   * This module and all its parts with their paths, each one once.
+   *
+   * @returns pairs of path and module, a module before its parts; the path of this module is ""
+   */
+  namedModules(): [string, Module][] {
+    return unique(this.#tree());
   }
 
   /** Number of elements of all parameters, shared and frozen ones counted once. */
@@ -394,12 +403,12 @@ function modulesIn(name: string, value: unknown): [string, Module][] {
   );
 }
 
-/** The first pair of each tensor. */
-function unique(pairs: readonly [string, Tensor][]): [string, Tensor][] {
-  const seen = new Set<Tensor>();
-  return pairs.filter(([, tensor]) => {
-    if (seen.has(tensor)) return false;
-    seen.add(tensor);
+/** The first pair of each value. */
+function unique<T>(pairs: readonly [string, T][]): [string, T][] {
+  const seen = new Set<T>();
+  return pairs.filter(([, value]) => {
+    if (seen.has(value)) return false;
+    seen.add(value);
     return true;
   });
 }

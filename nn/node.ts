@@ -2,6 +2,7 @@
 
 import { type Device, seedScope, type Shape } from "../core/mod.ts";
 import type { TensorModule } from "./module.ts";
+import { buildNamed, inferShape } from "./node_shapes.ts";
 import {
   describe,
   type Field,
@@ -47,6 +48,8 @@ interface Kind {
 
 const kinds = new Map<string, Kind>();
 const DEEPEST = 32;
+/** Nodes that were made from others by `with`. */
+const originals = new WeakMap<Node, Node>();
 
 /**
  * The description of a module: what to build, without weights and without a device.
@@ -75,8 +78,8 @@ const DEEPEST = 32;
  * import { field, type MakeOptions, Node, Softplus, type TensorModule } from "@legoml/legoml/nn";
  * import { assertEquals } from "@std/assert";
  *
- * class SoftplusNode extends Node {
- *   readonly type = "SoftplusNode";
+ * class SharpNode extends Node {
+ *   readonly type = "SharpNode";
  *   constructor(readonly beta: number) {
  *     super();
  *   }
@@ -85,10 +88,10 @@ const DEEPEST = 32;
  *   }
  * }
  * const fields = { beta: field.number(0.1, 10, 1) };
- * Node.register("SoftplusNode", fields, ({ beta }) => new SoftplusNode(beta));
+ * Node.register("SharpNode", fields, ({ beta }) => new SharpNode(beta));
  *
- * const node = Node.fromJSON({ type: "SoftplusNode", beta: 2 });
- * assertEquals(node.toJSON(), { type: "SoftplusNode", beta: 2 });
+ * const node = Node.fromJSON({ type: "SharpNode", beta: 2 });
+ * assertEquals(node.toJSON(), { type: "SharpNode", beta: 2 });
  * ```
  */
 export abstract class Node {
@@ -98,14 +101,49 @@ export abstract class Node {
   /**
    * Makes a new module.
    *
+   * With `inputShape` the sizes are followed through the model, with nothing executed, before it is
+   * given.
+   *
    * @param options device, seed, inputShape
    * @returns the module, in training mode
    * @throws {ShapeError} if a part does not fit what comes before it; the message names the part
+   * @throws {RangeError} if a part cannot be made of the sizes; the message names the part
    */
   build(options: BuildOptions = {}): TensorModule {
     const { device, seed, inputShape = null } = options;
     using _ = seed === undefined ? null : seedScope(seed);
-    return this.make({ device, inputShape });
+    return buildNamed(this, inputShape, () => this.make({ device, inputShape }));
+  }
+
+  /**
+   * The same node with some fields replaced.
+   *
+   * @param values the new values by field
+   * @returns a new node; this one stays as it is
+   * @throws {NodeError} if a field is unknown, or a value not allowed
+   * @throws {TypeError} if the kind of node was not registered
+   *
+   * @example
+   * ```ts
+   * import { MLPNode } from "@legoml/legoml/nn";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const node = new MLPNode({ inFeatures: 4, dims: [8, 3] });
+   * assertEquals(node.with({ dims: [16, 3] }).dims, [16, 3]);
+   * ```
+   */
+  with(values: Readonly<Record<string, unknown>>): this {
+    const kind = kinds.get(this.type);
+    if (kind === undefined) {
+      throw new TypeError(
+        `Cannot change a ${this.type}: expected a type that was registered by Node.register()`,
+      );
+    }
+    const own = Object.entries(this).filter(([name]) => Object.hasOwn(kind.fields, name));
+    const given = { ...Object.fromEntries(own), ...values };
+    const copy = kind.make(readFields(kind.fields, given, this.type) as never);
+    originals.set(copy, originalOf(this));
+    return copy as this;
   }
 
   /**
@@ -117,16 +155,17 @@ export abstract class Node {
   protected abstract make(options: MakeOptions): TensorModule;
 
   /**
-   * Sizes of one output, from those of one input, both without the batch; by default the same.
+   * Sizes of one output, from those of one input, both without the batch.
+   *
+   * By default the module is built and followed with nothing executed and no memory taken.
    *
    * @param input sizes such as [C, H, W] or [features]
    * @param path the place of this node in the model, for messages
    * @returns sizes of the output
-   * @throws {ShapeError} if the input does not fit
+   * @throws {ShapeError} if the input does not fit; the message names the part that it does not fit
    */
   outputShape(input: Shape, path: string = this.type): Shape {
-    void path;
-    return input;
+    return inferShape(this, input, path);
   }
 
   /**
@@ -168,6 +207,16 @@ export abstract class Node {
     }
     kinds.set(type, { fields, make });
   }
+}
+
+/** The node that this one was made from, or itself. */
+export function originalOf(node: Node): Node {
+  return originals.get(node) ?? node;
+}
+
+/** Whether nodes of this kind have a field. */
+export function hasField(node: Node, name: string): boolean {
+  return Object.hasOwn(kinds.get(node.type)?.fields ?? {}, name);
 }
 
 /** Nodes inside a value become plain data. */

@@ -71,14 +71,17 @@ export function integer(least: number, fallback?: number): Field<number> {
 }
 
 /**
- * An integer, or null where it is left to be found out.
+ * A value of another field, or null, which is also what a left-out one is.
  *
- * @param least the least value
- * @returns the field; null where it was left out
+ * @param field the other field
+ * @returns the field
  */
-export function integerOrNull(least: number): Field<number | null> {
-  const read = (value: unknown) => value === null || isInteger(value, least) ? value : undefined;
-  return field<number | null>(`an integer of at least ${least}, or null`, read, null);
+export function orNull<T>(field: Field<T>): Field<T | null> {
+  return {
+    expected: `${field.expected}, or null`,
+    read: (value, path, depth) => value === null ? null : field.read(value, path, depth),
+    fallback: () => null,
+  };
 }
 
 /**

@@ -19,13 +19,13 @@ const allowed: Record<string, readonly string[]> = {
   data: ["data", "core"],
   metrics: ["metrics", "core"],
   track: ["track", "metrics", "data", "core"],
-  examples: ["mod.ts", "nn", "data", "metrics", "track", "core"],
+  examples: ["mod.ts", "nn", "data", "metrics", "track", "core", "examples/program.ts"],
 };
 
 /** Packages that a part may import; parts that are not named may import none. */
 const packages: Record<string, readonly string[]> = {
-  data: ["@std/csv", "@logtape/logtape", "node:zlib", "node:crypto"],
-  track: ["@std/csv", "@logtape/logtape", "node:zlib"],
+  data: ["@std/csv", "@logtape/logtape", "fast-png", "hyparquet", "jpeg-js", "node:zlib"],
+  track: ["@std/csv", "@logtape/logtape", "d3-scale", "node:zlib"],
   examples: ["@std/cli", "@std/csv", "@legoml/legoml"],
 };
 

@@ -16,6 +16,7 @@ import type { StridedOperand } from "../../kernels/map.ts";
 import { isFloat } from "../../kernels/types.ts";
 import { AutogradError, DTypeError, ShapeError, showShape } from "../errors.ts";
 import { arange } from "./create.ts";
+import { softCrossEntropy } from "./cross_entropy_soft.ts";
 import { checkDevices, denseOperand, mergeAxes, operandOf, residualOf } from "./launch.ts";
 import { reduceOrFill } from "./map.ts";
 import { contiguousStrides, isDense, memoryOrder } from "./shape.ts";
@@ -333,13 +334,17 @@ function wantedOf({ logits, targets, weight, ignoreIndex, eps, params }: Problem
  * Cross-entropy between logits and class numbers: with target t, weights w and smoothing ε the loss
  * of a row is `(1 − ε)·w_t·(−log softmax(z)_t) + ε/C · Σ_k w_k·(−log softmax(z)_k)`.
  *
+ * Targets may also be probabilities p of the shape of the logits, as mixed labels are: then the loss of
+ * a row is `−Σ_k w_k·p_k·log softmax(z)_k` with `p` smoothed by ε, and the mean divides by the rows.
+ *
  * The mean divides by the sum of `w_t` over the targets that count, and is NaN where there are
  * none. Definitions are those of `torch.nn.functional.cross_entropy`. Class numbers live on the
  * device and cannot be checked without waiting for it, so a target outside of [0, C) that is not
  * `ignoreIndex` makes its loss, its gradient and with them the mean NaN.
  *
  * @param logits [N, C], [N, C, d1, …] or [C], f32 or f16
- * @param targets class numbers from 0 to C − 1 in i32 (or u32): [N], [N, d1, …] or []
+ * @param targets class numbers from 0 to C − 1 in i32 (or u32): [N], [N, d1, …] or []; or
+ * probabilities in f32 or f16, of the shape of the logits
  * @param options weights, the ignored target, smoothing, reduction
  * @returns a scalar, or the shape of the targets for reduction "none"; always f32
  * @throws {DTypeError} if logits or targets have the wrong dtype
@@ -364,6 +369,7 @@ export function crossEntropy(
   targets: Tensor,
   options: CrossEntropyOptions = {},
 ): Tensor {
+  if (isFloat(targets.dtype)) return softCrossEntropy(logits, targets, options);
   return lossOf("cross-entropy", logits, targets, options, true);
 }
 
