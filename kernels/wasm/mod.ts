@@ -4,6 +4,7 @@ import type { ConvForward, ConvWeight } from "../conv2d.ts";
 import type { MatmulParams } from "../matmul.ts";
 import type { DeviceTraits, Kernel } from "../types.ts";
 import { compileWgsl } from "./wgsl/compile.ts";
+import { attentionProgram } from "./sums/attention.ts";
 import { convProgram } from "./sums/conv2d.ts";
 import { directConvEmitter } from "./sums/conv2d_direct.ts";
 import { convWeightProgram } from "./sums/conv2d_weight.ts";
@@ -28,6 +29,9 @@ export const cpuTraits: DeviceTraits = {
 type Emitter = (kernel: Kernel, features: WasmFeatures) => CpuProgram | null;
 
 const emitters: Readonly<Record<string, Emitter>> = {
+  attention: attentionProgram,
+  attentionQueryGradient: attentionProgram,
+  attentionKeyGradient: attentionProgram,
   matmul: (kernel, features) =>
     (kernel.params as MatmulParams).splits === 1 ? matmulProgram(kernel, features) : null,
   reduce: reduceProgram,

@@ -15,19 +15,31 @@ sys.dont_write_bytecode = True
 
 import torch  # noqa: E402
 
+import attention  # noqa: E402
+import augment  # noqa: E402
+import data_files  # noqa: E402
 import initializers  # noqa: E402
 import layers  # noqa: E402
+import layers_more  # noqa: E402
 import losses  # noqa: E402
+import losses_more  # noqa: E402
 import ops  # noqa: E402
 import optimizers  # noqa: E402
+import schedules  # noqa: E402
 import tinycnn  # noqa: E402
 
 SUBJECTS = {
+    "attention": attention,
+    "augment": augment,
+    "data_files": data_files,
     "layers": layers,
+    "layers_more": layers_more,
     "losses": losses,
+    "losses_more": losses_more,
     "ops": ops,
     "optimizers": optimizers,
     "init": initializers,
+    "schedules": schedules,
     "tinycnn": tinycnn,
 }
 
