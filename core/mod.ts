@@ -146,8 +146,29 @@ export {
   maxPool2d,
   type MaxPool2dOptions,
 } from "./tensor/pool2d.ts";
+export { interpolate, type InterpolateMode, type InterpolateOptions } from "./tensor/resize2d.ts";
 export { tril, triu } from "./tensor/triangle.ts";
+export {
+  type AttentionDropout,
+  type AttentionOptions,
+  scaledDotProductAttention,
+} from "./tensor/attention.ts";
 export * from "./optim/mod.ts";
+export * from "./schedule/mod.ts";
 export * from "./engine/mod.ts";
 export { jit, type JitOptions, type JitStats, type Jitted } from "./tensor/jit.ts";
 export { MAP_TENSORS } from "./leaves.ts";
+export {
+  autoencoderStep,
+  type CaptureOptions,
+  type EvaluationContext,
+  evaluationStep,
+  type ForwardModel,
+  type LossFunction,
+  type StepOptimizer,
+  type SupervisedBatch,
+  supervisedStep,
+  type TrainingContext,
+  type TrainingStepOptions,
+  type UnsupervisedBatch,
+} from "./steps.ts";

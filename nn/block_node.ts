@@ -4,7 +4,7 @@ import { type Device, ShapeError } from "../core/mod.ts";
 import { defineNode, type FieldsOf, type NodeClass } from "./define_node.ts";
 import type { ActivationFactory, BlockFactory, BlockSizes, NormFactory } from "./factories.ts";
 import type { TensorModule } from "./module.ts";
-import { hasField, type MakeOptions, Node, node } from "./node.ts";
+import { hasField, type MakeOptions, type Node, node } from "./node.ts";
 import { type Field, orNull } from "./node_fields.ts";
 import { NoopNode } from "./nodes/activation.ts";
 
@@ -90,7 +90,7 @@ export function sizeOfInput(type: string, field: string, { inputShape }: MakeOpt
   const size = inputShape?.at(field === "inChannels" ? 0 : -1);
   if (size !== undefined) return size;
   throw new ShapeError(
-    `Cannot build ${type}: expected ${field}, or an inputShape to take it from`,
+    `Cannot make ${type}: expected ${field}, or an inputShape to take it from`,
   );
 }
 

@@ -1,6 +1,6 @@
 /** How nodes follow sizes through what they build, and name the part that does not fit. */
 
-import { type Device, referenceDevice, type Shape, ShapeError } from "../core/mod.ts";
+import { type Device, DTypeError, referenceDevice, type Shape, ShapeError } from "../core/mod.ts";
 import { dryRun } from "../core/tensor/dry_run.ts";
 import type { Module, TensorModule } from "./module.ts";
 import { Node, originalOf } from "./node.ts";
@@ -78,13 +78,15 @@ function deviceOf(module: Module): Device {
 
 /** The same error with the place in its message, where it does not say one already. */
 export function located(error: unknown, action: "build" | "place", place: string): unknown {
-  if (!(error instanceof RangeError)) return error;
+  const known = error instanceof RangeError || error instanceof DTypeError;
+  if (!known) return error;
   const { message } = error;
   if (/^Cannot (build|place) /.test(message)) return error;
   const text = `Cannot ${action} ${place}: ${message}`;
   const options = { cause: error };
-  return error instanceof ShapeError
-    ? new ShapeError(text, options)
+  if (error instanceof ShapeError) return new ShapeError(text, options);
+  return error instanceof DTypeError
+    ? new DTypeError(text, options)
     : new RangeError(text, options);
 }
 

@@ -83,9 +83,9 @@ export function summarize(
   const inputs =
     (input.every((n) => typeof n === "number") ? [input] : input) as (Shape | Tensor)[];
   if (!(model instanceof Node)) return summaryOf(model, deviceOf(model), inputs, depth);
-  const device = referenceDevice();
+  const [first] = inputs;
+  const device = first !== undefined && "device" in first ? first.device : referenceDevice();
   return dryRun(device, () => {
-    const [first] = inputs;
     const inputShape = first === undefined ? undefined : shapeOf(first).slice(1);
     return summaryOf(model.build({ device, inputShape }), device, inputs, depth);
   });

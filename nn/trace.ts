@@ -90,12 +90,18 @@ export function trace(
 export function outputShapeOf(model: TensorModule, device: Device, input: Shape): Shape {
   const follow = (x: Shape | Tensor) => trace(model, device, [x]).calls[0].outputs[0].slice(1);
   const shape = [2, ...input];
+  const refused = (error: unknown) =>
+    error instanceof TraceError && error.cause instanceof DTypeError;
   try {
     return follow(shape);
   } catch (error) {
-    if (!(error instanceof TraceError && error.cause instanceof DTypeError)) throw error;
+    if (!refused(error)) throw error;
     // Models of tokens take integers.
-    return dryRun(device, () => follow(zeros(shape, { dtype: "i32", device })));
+    try {
+      return dryRun(device, () => follow(zeros(shape, { dtype: "i32", device })));
+    } catch (other) {
+      throw refused(other) ? error : other;
+    }
   }
 }
 

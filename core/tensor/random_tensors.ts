@@ -17,8 +17,11 @@ import { empty, type Tensor } from "./tensor.ts";
 
 /** How a random tensor is made. */
 export interface RandomOptions extends TensorOptions {
-  /** What the numbers are drawn from. @default {the next key of the default stream} */
-  readonly key?: Key;
+  /**
+   * What the numbers are drawn from; a function is asked again by every replay of a captured step.
+   * @default {the next key of the default stream}
+   */
+  readonly key?: Key | (() => Key);
 }
 
 /** Range of uniform(). */
@@ -47,8 +50,11 @@ export interface TruncatedNormalOptions extends NormalOptions {
 
 /** Where a tensor of random numbers lives and what it is drawn from. */
 export interface DrawOptions {
-  /** What the numbers are drawn from. @default {the next key of the default stream} */
-  readonly key?: Key;
+  /**
+   * What the numbers are drawn from; a function is asked again by every replay of a captured step.
+   * @default {the next key of the default stream}
+   */
+  readonly key?: Key | (() => Key);
   /** Where it lives. @default {the default device} */
   readonly device?: Device;
 }
@@ -69,7 +75,7 @@ function draw(
   shape: Shape,
   scalars: readonly number[],
   type: DType,
-  options: Omit<RandomOptions, "key"> & { readonly key?: Key | (() => Key) },
+  options: RandomOptions,
 ): Tensor {
   const { key, live } = keyOf(options.key);
   if (!(key instanceof Key)) {
@@ -338,5 +344,6 @@ export function permutation(n: number, options: DrawOptions = {}): Tensor {
   }
   currentCapture()?.refuse("permute numbers on the host");
   const { key = nextKey(), device } = options;
-  return tensor(Int32Array.from(shuffled(n, key)), { device });
+  const drawn = typeof key === "function" ? key() : key;
+  return tensor(Int32Array.from(shuffled(n, drawn)), { device });
 }

@@ -84,7 +84,8 @@ export const activations = rows({
     arity: 2,
     kind: "float",
     doc: "`a` where it is above 0, `b·(e^(a / b) - 1)` elsewhere.",
-    wgsl: "select(b * precise_expm1(divide(a, b)), a, a > 0.0 || abs(divide(a, b)) < 1e-8)",
+    wgsl: "select(b * precise_expm1(divide(a, b)), a, " +
+      "a > 0.0 || (abs(divide(a, b)) < 1e-8 && !is_nan(divide(a, b))))",
     ref: (a, b) => (a > 0 || Math.abs(a / b) < 1e-8 ? a : b * Math.expm1(a / b)),
     grad: (g, [a, b]) => {
       const low = div(op("minimum", a, c(0)), b);
@@ -134,9 +135,14 @@ export const activations = rows({
       // Beyond 10 the curve is straight, and a² could overflow.
       const z = op("clamp", a, c(-10), c(10));
       const z2 = mul(z, z);
-      const s = op("sigmoid", mul(z, add(c(SLOPE), mul(c(SLOPE * CUBIC), z2))));
+      // s = 1 / (1 + e) is the sigmoid, and e·s what it lacks to 1, with all digits.
+      const e = op(
+        "exp2",
+        mul(z, add(c(-SLOPE * Math.LOG2E), mul(c(-SLOPE * CUBIC * Math.LOG2E), z2))),
+      );
+      const s = op("reciprocal", add(c(1), e));
       const inner = mul(z, add(c(SLOPE), mul(c(3 * SLOPE * CUBIC), z2)));
-      return [mul(g, mul(s, add(c(1), mul(inner, sub(c(1), s)))))];
+      return [mul(g, mul(s, add(c(1), mul(inner, mul(e, s)))))];
     },
     samples: sides,
     tolerance: { rel: 1e-6, abs: 1e-7 },

@@ -1,6 +1,6 @@
 /** Paths around a block: the identity where it fits, else something that adapts the sizes. */
 
-import { type Pair } from "../../core/mod.ts";
+import type { Pair } from "../../core/mod.ts";
 import type { BlockFactory } from "../factories.ts";
 import { AvgPool2d } from "../pool.ts";
 import { SpaceToDepth } from "../pixel_shuffle.ts";

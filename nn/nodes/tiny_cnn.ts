@@ -1,10 +1,10 @@
 /** The small convolutional network for images. */
 
-import type { Pair, Shape } from "../../core/mod.ts";
-import { sizeOf } from "../../kernels/types.ts";
+import { type Pair, showShape } from "../../core/mod.ts";
 import type { TensorModule } from "../module.ts";
 import { type MakeOptions, Node, node, nodes } from "../node.ts";
 import { integer, pair, readFields } from "../node_fields.ts";
+import { shapeAfter } from "../node_shapes.ts";
 import { Sequential } from "../sequential.ts";
 import { Flatten } from "../shape.ts";
 import { ConvBlockNode } from "./conv_block.ts";
@@ -89,41 +89,17 @@ export class TinyCNNNode extends Node {
    * @throws {ShapeError} if a part does not fit what comes before it
    */
   protected override make({ device, inputShape }: MakeOptions): TensorModule {
-    const input = inputShape ?? this.#inputShape;
-    const features = this.#features(input, this.type);
-    this.mlp.outputShape(features, `${this.type}.mlp`);
-    const blocks = this.convBlocks.map((block) => block.build({ device }));
-    const head = this.mlp.build({ device, inputShape: features });
-    return new Sequential(...blocks, new Flatten(), head);
-  }
-
-  /**
-   * The sizes after the head.
-   *
-   * @param input [inputChannels, height, width]
-   * @param path the place of this node, for messages
-   * @returns [classes], for the usual head
-   * @throws {ShapeError} if the input does not fit, or a part does not fit what comes before it
-   */
-  override outputShape(input: Shape, path: string = this.type): Shape {
-    return this.mlp.outputShape(this.#features(input, path), `${path}.mlp`);
-  }
-
-  get #inputShape(): Shape {
     const { inputSize: size } = this;
-    return [this.inputChannels, ...(typeof size === "number" ? [size, size] : size)];
-  }
-
-  /** Sizes after Flatten. */
-  #features(input: Shape, path: string): Shape {
-    if (String(input) !== String(this.#inputShape)) {
-      throw misfit(path, `[${this.#inputShape.join(", ")}]`, input);
+    const input = [this.inputChannels, ...(typeof size === "number" ? [size, size] : size)];
+    if (inputShape !== null && String(inputShape) !== String(input)) {
+      throw misfit(showShape(input), inputShape);
     }
-    const shape = this.convBlocks.reduce(
-      (size, block, i) => block.outputShape(size, `${path}.convBlocks[${i}]`),
-      input,
-    );
-    return [sizeOf(shape)];
+    const blocks = this.convBlocks.map((block) => block.build({ device }));
+    const body = [...blocks, new Flatten()];
+    const features = shapeAfter(new Sequential(...body), input);
+    const head = this.mlp.build({ device, inputShape: features });
+    shapeAfter(head, features);
+    return new Sequential(...body, head);
   }
 }
 

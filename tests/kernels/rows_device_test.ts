@@ -70,6 +70,8 @@ onDevice("rows match their references on drawn and special values", async (runne
       assertAll(got.length, (i) => {
         const args = columns.map((column) => column.data[i]);
         if (name === "lerp" && lerpOverflows(args)) return null;
+        // PyTorch refuses an α of 0, and devices take subnormal ones for it.
+        if (name === "celu" && Math.abs(args[1]) < SMALLEST) return null;
         const wants = flushed(args).map((a) => row.ref(a[0], a[1], a[2]));
         return agrees(got[i], wants, allowedBy(row, args))
           ? null

@@ -10,7 +10,7 @@ import {
   type NodeClass,
   NodeError,
   ReluNode,
-  Sequential,
+  type Sequential,
   SequentialNode,
 } from "../../nn/mod.ts";
 import { blockOf } from "../../nn/block_node.ts";
@@ -95,7 +95,7 @@ Deno.test("errors name the node that could not be built, and the one whose input
   assertThrows(
     () => nested(new MLPNode({ dims: [2], inFeatures: 5 })).build({ device, inputShape: [4] }),
     ShapeError,
-    "Cannot place MLPNode: expected an input of shape [..., 5], found [4]",
+    "Cannot build SequentialNode.parts[1]: expected an input of shape [..., 5], found [4]",
   );
 });
 

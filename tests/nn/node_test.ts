@@ -163,8 +163,8 @@ Deno.test("Node.fromJSON() names the path of what is wrong", () => {
     ["3", "the description of a model", "expected an object with a type, found 3"],
     ["null", "the description of a model", "found null"],
     ["[]", "the description of a model", "found []"],
-    ["{}", "the description of a model", "TinyCNNNode, found nothing"],
-    ['{"type":"LSTMNode"}', "the description of a model", 'found "LSTMNode"'],
+    ["{}", "the description of a model", "StagesNode, ConvNormActNode, "],
+    ['{"type":"TreeNode"}', "the description of a model", 'found "TreeNode"'],
     ['{"type":"__proto__"}', "the description of a model", 'found "__proto__"'],
     ['{"type":"constructor"}', "the description of a model", 'found "constructor"'],
     ['{"type":["ReluNode"]}', "the description of a model", "found a list of 1"],
@@ -258,32 +258,32 @@ Deno.test("build() names the node that does not fit what comes before it", () =>
   const cases: [Node, string][] = [
     [
       new TinyCNNNode({ convBlocks: [block(1, 16), block(32, 64)] }),
-      "Cannot place TinyCNNNode.convBlocks[1]: expected an input of shape [32, H, W], found " +
-      "[16, 14, 14]",
+      "Cannot place TinyCNNNode.convBlocks[1]: Cannot convolve [2, 16, 14, 14] with weight " +
+      "[64, 32, 3, 3]: expected images [N, 32, H, W]",
     ],
     [
       new TinyCNNNode({ inputSize: 4 }),
-      "Cannot place TinyCNNNode.convBlocks[2].pooling: its window of 2 is larger than the padded " +
-      "input [128, 1, 1]",
+      "Cannot place TinyCNNNode.convBlocks[2].pooling: Cannot max-pool [2, 128, 1, 1]: a window of " +
+      "2 rows does not fit into 1 with padding 0",
     ],
     [
       new TinyCNNNode({ mlp: new MLPNode({ dims: [10], inFeatures: 1000 }) }),
-      "Cannot place TinyCNNNode.mlp: expected an input of shape [..., 1000], found [1152]",
+      "Cannot build TinyCNNNode.mlp: expected an input of shape [..., 1000], found [1152]",
     ],
     [
       new TinyCNNNode({
         convBlocks: [block(1, 2, new ConvBlockNode({ inChannels: 3, outChannels: 3 }))],
       }),
-      "Cannot place TinyCNNNode.convBlocks[0].pooling: expected an input of shape [3, H, W], " +
-      "found [2, 28, 28]",
+      "Cannot place TinyCNNNode.convBlocks[0].pooling: Cannot convolve [2, 2, 28, 28] with weight " +
+      "[3, 3, 3, 3]: expected images [N, 3, H, W]",
     ],
     [
       new MLPNode({ dims: [3] }),
-      "Cannot build MLPNode: expected inFeatures, or an inputShape to take them from",
+      "Cannot build MLPNode: Cannot make MLPNode: expected inFeatures, or an inputShape to take",
     ],
     [
       new MLPNode({ dims: [3], lastActivation: new MLPNode({ dims: [2] }), inFeatures: 4 }),
-      "Cannot place MLPNode.lastActivation: expected a node that keeps the shape, found one that " +
+      "Cannot build MLPNode: expected a node in lastActivation that keeps the shape, found one that " +
       "makes [2] of [3]",
     ],
   ];
@@ -293,7 +293,7 @@ Deno.test("build() names the node that does not fit what comes before it", () =>
   assertThrows(
     () => new TinyCNNNode().build({ device, inputShape: [3, 28, 28] }),
     ShapeError,
-    "Cannot place TinyCNNNode: expected an input of shape [1, 28, 28], found [3, 28, 28]",
+    "Cannot build TinyCNNNode: expected an input of shape [1, 28, 28], found [3, 28, 28]",
   );
 });
 
@@ -326,8 +326,8 @@ Deno.test("MLPNode puts its activation between layers and leaves the last one li
   assert((model as Sequential).at(-1) instanceof Identity);
 });
 
-class SoftplusNode extends Node {
-  readonly type = "SoftplusNode";
+class SharpNode extends Node {
+  readonly type = "SharpNode";
   constructor(readonly beta: number) {
     super();
   }
@@ -338,16 +338,16 @@ class SoftplusNode extends Node {
 
 Deno.test("Node.register() makes nodes of one's own readable, once", () => {
   const fields = { beta: field.number(0.1, 10, 1) };
-  Node.register("SoftplusNode", fields, ({ beta }) => new SoftplusNode(beta));
-  const mlp = new MLPNode({ inFeatures: 2, dims: [3, 1], activation: new SoftplusNode(2) });
+  Node.register("SharpNode", fields, ({ beta }) => new SharpNode(beta));
+  const mlp = new MLPNode({ inFeatures: 2, dims: [3, 1], activation: new SharpNode(2) });
   assertEquals(Node.fromJSON(parsed(mlp)), mlp);
   assertThrows(
-    () => Node.fromJSON({ type: "SoftplusNode", beta: 11 }),
+    () => Node.fromJSON({ type: "SharpNode", beta: 11 }),
     NodeError,
-    "Cannot use SoftplusNode.beta: expected a number from 0.1 to 10, found 11",
+    "Cannot use SharpNode.beta: expected a number from 0.1 to 10, found 11",
   );
   assertThrows(
-    () => Node.register("SoftplusNode", fields, ({ beta }) => new SoftplusNode(beta)),
+    () => Node.register("SharpNode", fields, ({ beta }) => new SharpNode(beta)),
     RangeError,
     "it is registered already",
   );

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { Key, ShapeError, zeros } from "../../core/mod.ts";
+import { Key, ShapeError, type zeros } from "../../core/mod.ts";
 import {
   BatchNorm2d,
   Conv2d,
@@ -99,6 +99,6 @@ Deno.test("a summary as text has a line for each part, and totals", () => {
   const text = String(summarize(new MLPNode({ inFeatures: 4, dims: [8, 3] }), [5, 4]));
   const lines = text.split("\n");
   assertEquals(lines.length, 1 + 5 + 1);
-  assert(/^  0 +Linear +40 +\[5, 4\] +\[5, 8\] +320 /.test(lines[2]), lines[2]);
+  assert(/^ {2}0 +Linear +40 +\[5, 4\] +\[5, 8\] +320 /.test(lines[2]), lines[2]);
   assert(lines[6].startsWith("parameters: 67 (trainable 67, fixed 0)"), lines[6]);
 });
