@@ -17,7 +17,7 @@ import { sizeOf } from "../kernels/types.ts";
  */
 export function checkAlike(op: string, operands: Readonly<Record<string, Tensor>>): void {
   const tensors = Object.values(operands);
-  const names = Object.keys(operands).join(", ");
+  const names = Object.keys(operands).join(", ").replace(/, (?=\w+$)/, " and ");
   if (tensors.some((t) => String(t.shape) !== String(tensors[0].shape))) {
     throw new ShapeError(
       `Cannot compute the ${op} of ${

@@ -2,11 +2,10 @@
  * Losses of pairs of inputs and targets, each one kernel with its reduction; values as PyTorch's.
  */
 
-import { DTypeError, ShapeError, showShape, type Tensor } from "../core/mod.ts";
+import { ShapeError, type Tensor } from "../core/mod.ts";
 import type { Reduction } from "../core/tensor/cross_entropy.ts";
-import { map, sumOf } from "../core/tensor/map.ts";
-import { broadcastShapes } from "../core/tensor/shape.ts";
 import { apply, constant, type Expr, input } from "../kernels/expr.ts";
+import { checkAlike, checkWeight, reduced } from "./loss_parts.ts";
 
 /** How a loss is reduced. */
 export interface LossOptions {
@@ -49,52 +48,10 @@ const add = (a: Expr, b: Expr): Expr => apply("add", a, b);
 const sub = (a: Expr, b: Expr): Expr => apply("sub", a, b);
 const mul = (a: Expr, b: Expr): Expr => apply("mul", a, b);
 
-/**
- * Refuses pairs of different shape: broadcasting them would compare each element with all others.
- */
-function checkPair(op: string, prediction: Tensor, target: Tensor): void {
-  if (String(prediction.shape) !== String(target.shape)) {
-    throw new ShapeError(
-      `Cannot compute the ${op} of ${showShape(prediction.shape)} and ${
-        showShape(target.shape)
-      }: ` +
-        "expected input and target of one shape",
-    );
-  }
-  for (const tensor of [prediction, target]) {
-    if (tensor.dtype !== "f32" && tensor.dtype !== "f16") {
-      throw new DTypeError(
-        `Cannot compute the ${op} of dtypes ${prediction.dtype} and ${target.dtype}: expected ` +
-          "f32 or f16",
-      );
-    }
-  }
+/** Refuses pairs of different shape or without floats. */
+function checkPair(op: string, input: Tensor, target: Tensor): void {
+  checkAlike(op, { input, target });
 }
-
-/** Applies a formula and reduces the result, in one kernel. */
-function reduced(
-  op: string,
-  expr: Expr,
-  inputs: readonly Tensor[],
-  reduction: Reduction | "batchmean",
-): Tensor {
-  const { shape, size } = inputs[0];
-  if (reduction === "none") return map(op, expr, inputs, { dtype: "f32" });
-  const axes = shape.map((_, d) => d);
-  if (reduction === "sum") return sumOf(op, expr, inputs, axes);
-  const count = reduction === "mean" ? size : shape[0];
-  return sumOf(op, expr, inputs, axes, apply("div", input(0), constant(count)));
-}
-
-function checkReduction(op: string, reduction: string, allowed: readonly string[]): void {
-  if (!allowed.includes(reduction)) {
-    throw new RangeError(
-      `Cannot compute the ${op} with reduction "${reduction}": expected ${allowed.join(", ")}`,
-    );
-  }
-}
-
-const REDUCTIONS: readonly string[] = ["mean", "sum", "none"];
 
 function pairLoss(
   op: string,
@@ -104,7 +61,6 @@ function pairLoss(
   { reduction = "mean" }: LossOptions,
 ): Tensor {
   checkPair(op, prediction, target);
-  checkReduction(op, reduction, REDUCTIONS);
   return reduced(op, expr, [prediction, target], reduction);
 }
 
@@ -237,24 +193,13 @@ export function binaryCrossEntropyWithLogits(
   const op = "binaryCrossEntropyWithLogits";
   const { weight, posWeight, reduction = "mean" } = options;
   checkPair(op, logits, target);
-  checkReduction(op, reduction, REDUCTIONS);
   const inputs = [logits, target];
   let positive = mul(t, apply("softplus", apply("neg", x)));
   if (posWeight !== undefined) positive = mul(input(inputs.push(posWeight) - 1), positive);
   let loss = add(positive, mul(sub(constant(1), t), apply("softplus", x)));
   if (weight !== undefined) loss = mul(input(inputs.push(weight) - 1), loss);
-  for (const factor of inputs.slice(2)) checkFactor(op, factor, logits);
+  for (const factor of inputs.slice(2)) checkWeight(op, factor, logits);
   return reduced(op, loss, inputs, reduction);
-}
-
-function checkFactor(op: string, factor: Tensor, logits: Tensor): void {
-  const shape = broadcastShapes(op, [factor.shape, logits.shape]);
-  if (String(shape) === String(logits.shape)) return;
-  throw new ShapeError(
-    `Cannot compute the ${op} of ${showShape(logits.shape)} with a weight of shape ${
-      showShape(factor.shape)
-    }: expected a shape that broadcasts to that of the logits`,
-  );
 }
 
 /**
@@ -277,10 +222,11 @@ export function klDiv(
 ): Tensor {
   const { logTarget = false, reduction = "mean" } = options;
   checkPair("klDiv", logProbabilities, target);
-  checkReduction("klDiv", reduction, [...REDUCTIONS, "batchmean"]);
   if (reduction === "batchmean" && target.ndim === 0) {
     throw new ShapeError('Cannot compute the klDiv of scalars with reduction "batchmean"');
   }
   const expr = logTarget ? mul(apply("exp", t), sub(t, x)) : sub(apply("xlogy", t, t), mul(t, x));
-  return reduced("klDiv", expr, [logProbabilities, target], reduction);
+  const inputs = [logProbabilities, target];
+  if (reduction !== "batchmean") return reduced("klDiv", expr, inputs, reduction);
+  return reduced("klDiv", apply("div", expr, constant(target.shape[0])), inputs, "sum");
 }
