@@ -24,6 +24,36 @@ export function checkLoader(loader: unknown): void {
   }
 }
 
+interface Positioned {
+  state?(): { readonly epoch?: unknown } | null;
+  load?(state: { epoch: number; position: number }): void;
+}
+
+/** The number of the epoch in which a loader is, where it has a state that tells. */
+export function loaderEpoch(loader: unknown): number | undefined {
+  const { state, load } = loader as Positioned;
+  if (typeof state !== "function" || typeof load !== "function") return undefined;
+  const epoch = state.call(loader)?.epoch;
+  return typeof epoch === "number" ? epoch : undefined;
+}
+
+/**
+ * Sends a loader to its next epoch although this one has more batches.
+ *
+ * @param loader what was iterated over
+ * @param epoch what `loaderEpoch` gave when the epoch started; a loader that went on by itself, and
+ * one without numbers, is left alone
+ */
+export function leaveEpoch(loader: unknown, epoch: number | undefined): void {
+  if (epoch === undefined || loaderEpoch(loader) !== epoch) return;
+  (loader as Required<Positioned>).load({ epoch: epoch + 1, position: 0 });
+}
+
+/** The same batch again and again. */
+export function* repeated<B>(batch: B): Generator<B> {
+  while (true) yield batch;
+}
+
 /** One pass over a loader; waits only where the loader makes it wait. */
 export class BatchReader<B> {
   #iterator: Iterator<B> | AsyncIterator<B>;

@@ -42,7 +42,7 @@ export type HandlerResult = void | Promise<void>;
  * An object whose methods an engine calls at its events; every method is optional.
  *
  * Callbacks run by phase (metrics, schedule, evaluate, log, decide, persist, display), within a
- * phase in the order of registration. A method that throws ends the loop with that error.
+ * phase in the order of registration unless `runAfter` or `runBefore` ask for another one. A method that throws ends the loop with that error.
  *
  * @example Count the samples of each epoch
  * ```ts
@@ -73,6 +73,10 @@ export interface Callback<
   readonly name?: string;
   /** When it runs among the handlers of an event; "log" where absent. */
   readonly phase?: Phase;
+  /** Names of callbacks or handlers of the same or an earlier phase that run before it. */
+  readonly runAfter?: string | readonly string[];
+  /** Names of callbacks or handlers of the same or a later phase that run after it. */
+  readonly runBefore?: string | readonly string[];
   /** Called once, before the first epoch of a `loop` call. */
   onEngineStart?(event: EngineStartEvent<O, C>): HandlerResult;
   /** Called before the first batch of an epoch. */

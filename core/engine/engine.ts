@@ -3,8 +3,11 @@
 import type { Loader } from "./batches.ts";
 import type { Callback, HandlerResult } from "./callback.ts";
 import type { Context } from "./context.ts";
+import type { EmitArguments, EmittedEvent, EventType } from "./event_type.ts";
 import type { EventMap, EventName } from "./events.ts";
-import type { HandlerOptions, Subscription } from "./handlers.ts";
+import type { HandlerOptions } from "./filters.ts";
+import type { Subscription } from "./handlers.ts";
+import type { LoopOptions } from "./limits.ts";
 import { EngineRuntime } from "./runtime.ts";
 import type { EngineState, EngineStateJson } from "./state.ts";
 import type { OutputOf, StepOutput } from "./step_output.ts";
@@ -31,14 +34,6 @@ export interface EngineOptions<
   callbacks?: readonly Callback<B, O, C>[];
   /** How errors and logs call the engine. @default {"engine"} */
   name?: string;
-}
-
-/** How far one call of `loop` goes. */
-export interface LoopOptions {
-  /** Epochs that this call runs; 1 where `maxSteps` is absent too, else no limit. */
-  maxEpochs?: number;
-  /** Steps that this call runs at most. */
-  maxSteps?: number;
 }
 
 /** What must be saved of an engine to continue later. */
@@ -83,7 +78,8 @@ export interface Engine<
    * @param options when to run: filters on the event's counter, and the phase
    * @returns removes the handler
    * @throws {TypeError} if the event or the phase is unknown
-   * @throws {RangeError} if a filter is no whole number in its range
+   * @throws {RangeError} if a filter is no number in its range
+   * @throws {Error} if the order that it asks for cannot be had
    */
   on<K extends EventName>(
     event: K,
@@ -92,12 +88,39 @@ export interface Engine<
   ): Subscription;
 
   /**
+   * Calls a function at an event of the program's own.
+   *
+   * @param event the event, which `emit` fires
+   * @param handler receives what was emitted
+   * @param options when to run: filters on the number of emissions, and the phase
+   * @returns removes the handler
+   * @throws {RangeError} if a filter is no number in its range
+   * @throws {Error} if the order that it asks for cannot be had
+   */
+  on<P>(
+    event: EventType<P>,
+    handler: (event: EmittedEvent<P, O, C>) => HandlerResult,
+    options?: HandlerOptions,
+  ): Subscription;
+
+  /**
+   * Fires an event of the program's own: its handlers run by phase, one after the other, and the
+   * first error ends that and is thrown here.
+   *
+   * @param event the event
+   * @param payload what its handlers receive as `payload`
+   * @returns a promise to wait for where a handler gave one, else nothing
+   * @throws {CaptureError} in a step that is being captured, since a replay would not fire it
+   */
+  emit<P>(event: EventType<P>, ...payload: EmitArguments<P>): HandlerResult;
+
+  /**
    * Adds a callback behind those that are there.
    *
    * @param callback the object whose methods are called
    * @returns removes the callback
    * @throws {TypeError} if it has no event method, a misspelt one, or an unknown phase
-   * @throws {Error} if it was added before
+   * @throws {Error} if it was added before, or the order that it asks for cannot be had
    */
   add(callback: Callback<B, O, C>): Subscription;
 
@@ -113,7 +136,8 @@ export interface Engine<
   backward(loss: TensorLike, take?: () => void): void;
 
   /**
-   * Asks the running loop to end after the running step; without a running loop nothing happens.
+   * Asks the running loop to end after the running step; without a running loop nothing happens. In
+   * handlers of `exception` and `engineEnd` it comes too late for the reason of the end.
    *
    * @param why kept in `state.stopReason`; the word "interrupted" becomes the reason of the end
    */
@@ -123,18 +147,26 @@ export interface Engine<
    * Runs epochs over a loader. Counters continue from where they stand: a second call repeats
    * nothing and starts with the next epoch, after a partial epoch with the same number again.
    *
+   * The first SIGINT (Ctrl-C) or SIGTERM ends it after the running step: no evaluation starts, and
+   * one that runs ends after its step without metrics; `epochEnd` with `complete: false` and
+   * `engineEnd` with reason "interrupted" fire, so that checkpoints are written, and the call
+   * returns as ever, with `state.stopReason` "interrupted". The second signal ends the process at
+   * once. Listeners are there only while the loop runs. A signal is seen between steps: a step that
+   * never waits holds it up, and the second one as well.
+   *
    * @param loader batches: an array, a data loader, or anything else iterable, also asynchronously
-   * @param options how many epochs and steps this call runs; one epoch where nothing is said
+   * @param options how far this call goes, and which signals end it; one epoch where nothing is said
    * @returns the engine's state; its output is released and null by then
-   * @throws {TypeError} if the loader cannot be iterated over
-   * @throws {RangeError} if a limit is no whole number from 0, or if an epoch finds a loader empty
-   * that had batches before
-   * @throws {Error} if the engine runs already
+   * @throws {TypeError} if the loader cannot be iterated over, or options contradict each other
+   * @throws {RangeError} if a limit is out of its range, or if an epoch finds a loader empty that had
+   * batches before
+   * @throws {Error} if the engine runs already, a handler asks to run beside one that is not there,
+   * or signals are named that the platform does not have
    * @throws {AggregateError} if handlers of the ending events threw after a first error
    */
   loop(loader: Loader<B>, options?: LoopOptions): Promise<EngineState<O>>;
 
-  /** The handlers of each event, one per line, in the order in which they run. */
+  /** The handlers of each event with phase and filters, one per line, in the order in which they run. */
   explain(): string;
 
   /**

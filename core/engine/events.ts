@@ -24,7 +24,10 @@ export type EventMethod = `on${Capitalize<EventName>}`;
 /**
  * The events of an engine, in the order in which a run fires them.
  *
- * `exception` comes first when something throws, then `engineEnd`; `epochEnd` is left out then.
+ * When something throws, `exception` comes next, then `engineEnd`; `epochEnd` is left out. Both call
+ * every handler, whatever the others do; `loop` throws the first error, or, where there are more, an
+ * AggregateError of all of them with the first one as its cause. An error of an `engineEnd` handler
+ * comes too late for `exception` and for the reason; `loop` throws it all the same.
  *
  * @example Attach to an event by name
  * ```ts
@@ -122,7 +125,7 @@ export interface StepEndEvent<
 /** A handler's argument at `epochEnd`. */
 export interface EpochEndEvent<O extends StepOutput = StepOutput, C extends Context = Context>
   extends EngineEvent<O, C> {
-  /** False when the epoch was cut short by `stop` or by `maxSteps`. */
+  /** False when the epoch was cut short by `stop`, a signal, or a limit of steps, samples or time. */
   readonly complete: boolean;
 }
 
@@ -131,7 +134,7 @@ export interface EngineEndEvent<O extends StepOutput = StepOutput, C extends Con
   extends EngineEvent<O, C> {
   /** Why the loop ended. */
   readonly reason: EndReason;
-  /** The text given to `stop`, if any. */
+  /** The text given to `stop`, or the name of the signal, if any. */
   readonly detail?: string;
   /** The error that ended the loop, when `reason` is "failed". */
   readonly error?: unknown;

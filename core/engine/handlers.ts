@@ -1,31 +1,18 @@
 /** The handlers of an engine's events: their order, their filters, and how an event calls them. */
 
-import type { EventName } from "./events.ts";
-import { EVENT_NAMES } from "./events.ts";
-import { checkPhase, type HandlerResult, type Phase, PHASES } from "./callback.ts";
+import { type HandlerResult, PHASES } from "./callback.ts";
+import { EVENT_NAMES, type EventName } from "./events.ts";
+import {
+  checkOptions,
+  describeOptions,
+  type HandlerOptions,
+  isDue,
+  LoopClock,
+  namesIn,
+} from "./filters.ts";
+import { arrange, type Placed } from "./order.ts";
+import type { EngineState } from "./state.ts";
 import { isPromiseLike } from "./tensor_like.ts";
-
-/**
- * When a handler runs.
- *
- * The filters look at the event's own counter, which starts at 1: steps for step events, epochs for
- * epoch events, calls of `backward` for its events, calls of `loop` for the others. They combine by
- * "and", and none shifts another: `{ every: 10, after: 5 }` runs at 10, 20, 30.
- */
-export interface HandlerOptions {
-  /** Run at multiples of this count. */
-  every?: number;
-  /** Run at this count alone; `true`: run the first time that the other filters allow. */
-  once?: number | true;
-  /** Run at counts above this one. */
-  after?: number;
-  /** Run at counts below this one. */
-  before?: number;
-  /** The part of the event's work that it does. @default {"log"} */
-  phase?: Phase;
-  /** How plans and errors call it; by default the function's name. */
-  name?: string;
-}
 
 /** The hold on a handler: removes it at once, or at the end of a `using` block. */
 export class Subscription implements Disposable {
@@ -55,36 +42,75 @@ export class Subscription implements Disposable {
 /** What an event calls; the table knows no payload types, `Engine.on` does. */
 export type AnyHandler = (payload: unknown) => HandlerResult;
 
-interface Entry {
+interface Entry extends Placed {
   readonly call: AnyHandler;
-  readonly options: HandlerOptions;
-  readonly rank: number;
   removed: boolean;
+  /** When it ran last, in milliseconds. */
+  last: number;
 }
 
 /** Handlers by event, in the order in which they run. */
 export class HandlerTable {
-  #lists = new Map<EventName, readonly Entry[]>(EVENT_NAMES.map((event) => [event, []]));
+  #lists = new Map<string, readonly Entry[]>(EVENT_NAMES.map((event) => [event, []]));
+  #clock: LoopClock;
+  #serial = 0;
 
-  /** Adds a handler behind those of its phase. */
+  /** @param state tells filters the running epoch */
+  constructor(state: EngineState) {
+    this.#clock = new LoopClock(state);
+  }
+
+  /** Adds a handler to an event of the loop. */
   add(event: EventName, call: AnyHandler, options: HandlerOptions): Subscription {
-    const list = this.#lists.get(event);
-    if (list === undefined) {
-      throw new TypeError(
-        `Cannot add a handler: expected an event among ${EVENT_NAMES.join(", ")}, found "${event}"`,
-      );
-    }
+    if (EVENT_NAMES.includes(event)) return this.#add(event, call, options);
+    throw new TypeError(
+      `Cannot add a handler: expected an event among ${EVENT_NAMES.join(", ")}, found "${event}"`,
+    );
+  }
+
+  /** Adds a handler to an event of the program's own. */
+  addOwn(event: string, call: AnyHandler, options: HandlerOptions): Subscription {
+    return this.#add(event, call, options);
+  }
+
+  #add(event: string, call: AnyHandler, options: HandlerOptions): Subscription {
     checkOptions(event, options);
-    const rank = PHASES.indexOf(options.phase ?? "log");
-    const entry: Entry = { call, options, rank, removed: false };
-    const at = list.findIndex((other) => other.rank > rank);
+    const entry: Entry = {
+      call,
+      options,
+      name: options.name ?? (call.name || "handler"),
+      rank: PHASES.indexOf(options.phase ?? "log"),
+      serial: this.#serial++,
+      removed: false,
+      last: -Infinity,
+    };
     // Lists are replaced, never changed, so an event that runs now keeps its list.
-    this.#lists.set(event, list.toSpliced(at < 0 ? list.length : at, 0, entry));
+    this.#lists.set(event, arrange(event, [...this.#list(event), entry]));
     return new Subscription(() => this.#remove(event, entry));
   }
 
+  /**
+   * Starts the clock of the filters.
+   *
+   * @throws {Error} if a handler asks to run beside one that is not there
+   */
+  begin(): void {
+    const entries = [...this.#lists.values()].flat();
+    const known = new Set(entries.map(({ name }) => name));
+    for (const { name, options } of entries) {
+      const wishes = [...namesIn(options.runAfter), ...namesIn(options.runBefore)];
+      const missing = wishes.find((other) => !known.has(other));
+      if (missing === undefined) continue;
+      throw new Error(
+        `Cannot order the handlers: "${name}" asks to run before or after "${missing}", expected one ` +
+          `of ${[...known].join(", ")}`,
+      );
+    }
+    this.#clock.start = this.#clock.now();
+  }
+
   /** Whether an event has a handler at all. */
-  has(event: EventName): boolean {
+  has(event: string): boolean {
     return this.#list(event).length > 0;
   }
 
@@ -93,7 +119,7 @@ export class HandlerTable {
    *
    * @returns a promise where a handler returned one, else nothing
    */
-  fire(event: EventName, payload: unknown, count: number): HandlerResult {
+  fire(event: string, payload: unknown, count: number): HandlerResult {
     const list = this.#list(event);
     for (let i = 0; i < list.length; i++) {
       const result = this.#call(event, list[i], payload, count);
@@ -125,30 +151,32 @@ export class HandlerTable {
 
   /** One line per handler, in the order in which they run, under a line per event. */
   explain(): string {
-    const lines = EVENT_NAMES.filter((event) => this.has(event)).flatMap((event) => [
+    const lines = [...this.#lists.keys()].filter((event) => this.has(event)).flatMap((event) => [
       event,
       ...this.#list(event).map((entry) => `  ${PHASES[entry.rank].padEnd(9)}${describe(entry)}`),
     ]);
     return lines.join("\n");
   }
 
-  #list(event: EventName): readonly Entry[] {
+  #list(event: string): readonly Entry[] {
     return this.#lists.get(event) ?? [];
   }
 
-  #remove(event: EventName, entry: Entry): void {
+  #remove(event: string, entry: Entry): void {
     entry.removed = true;
     this.#lists.set(event, this.#list(event).filter((other) => other !== entry));
   }
 
-  #call(event: EventName, entry: Entry, payload: unknown, count: number): HandlerResult {
-    if (entry.removed || !isDue(entry.options, count)) return;
-    if (entry.options.once === true) this.#remove(event, entry);
+  #call(event: string, entry: Entry, payload: unknown, count: number): HandlerResult {
+    const { options } = entry;
+    if (entry.removed || !isDue(options, count, this.#clock, entry.last)) return;
+    if (typeof options.every === "object") entry.last = this.#clock.now();
+    if (options.once === true) this.#remove(event, entry);
     return entry.call(payload);
   }
 
   async #fireRest(
-    event: EventName,
+    event: string,
     list: readonly Entry[],
     from: number,
     payload: unknown,
@@ -163,32 +191,7 @@ export class HandlerTable {
   }
 }
 
-function isDue({ every, once, after, before }: HandlerOptions, count: number): boolean {
-  return (every === undefined || count % every === 0) &&
-    (typeof once !== "number" || count === once) &&
-    (after === undefined || count > after) &&
-    (before === undefined || count < before);
-}
-
-function checkOptions(event: EventName, options: HandlerOptions): void {
-  const what = `a handler of ${event}`;
-  const least = { every: 1, once: 1, after: 0, before: 1 };
-  for (const [name, min] of Object.entries(least)) {
-    const value = options[name as keyof typeof least];
-    if (value === undefined || (name === "once" && value === true)) continue;
-    if (!Number.isSafeInteger(value) || (value as number) < min) {
-      throw new RangeError(
-        `Cannot add ${what}: expected ${name} to be a whole number from ${min}, found ${value}`,
-      );
-    }
-  }
-  if (options.phase !== undefined) checkPhase(options.phase, what);
-}
-
-function describe({ call, options }: Entry): string {
-  const filters = (["every", "once", "after", "before"] as const)
-    .filter((name) => options[name] !== undefined)
-    .map((name) => options[name] === true ? name : `${name} ${options[name]}`);
-  const name = options.name ?? (call.name || "handler");
-  return filters.length === 0 ? name : `${name} (${filters.join(", ")})`;
+function describe({ name, options }: Entry): string {
+  const words = describeOptions(options);
+  return words === "" ? name : `${name} (${words})`;
 }

@@ -1,13 +1,22 @@
 /** One call of `Engine.loop`: the order of events, the counters, lifetimes, and how it ends. */
 
 import { effect } from "../backend/capture.ts";
-import { BatchReader, type Loader, loaderLength } from "./batches.ts";
+import {
+  BatchReader,
+  leaveEpoch,
+  type Loader,
+  loaderEpoch,
+  loaderLength,
+  repeated,
+} from "./batches.ts";
 import type { Context } from "./context.ts";
 import type { Engine } from "./engine.ts";
 import type { EndReason, EventName } from "./events.ts";
 import type { HandlerTable } from "./handlers.ts";
+import { LoopLimits, type LoopOptions } from "./limits.ts";
 import { OutputLifetime } from "./output_lifetime.ts";
 import { Pacer } from "./pacer.ts";
+import type { SignalName } from "./signals.ts";
 import type { EngineState } from "./state.ts";
 import { batchSize, type StepOutput, toStepOutput } from "./step_output.ts";
 import { isPromiseLike, type ScopeLike, type TensorLike } from "./tensor_like.ts";
@@ -23,16 +32,14 @@ export interface LoopHost {
   step(batch: unknown): unknown;
 }
 
-/** How far a loop goes, as values that the state's counters reach. */
-export interface LoopLimits {
-  readonly maxEpochs: number;
-  readonly maxSteps: number;
-}
+/** How the steps of an epoch ended: the loader had no more, its limit was reached, or the loop was cut short. */
+type EpochCourse = "exhausted" | "limited" | "cut";
 
 /** One run over a loader. */
 export class Loop {
   #host: LoopHost;
   #loader: Loader<unknown>;
+  #limits: LoopLimits;
   #pacer: Pacer;
   #outputs = new OutputLifetime();
   #stop: { interrupted: boolean; detail?: string } | null = null;
@@ -40,14 +47,14 @@ export class Loop {
   #pending: Promise<void>[] = [];
   #late: unknown[] = [];
   #sawBatches = false;
+  #batchScope: ScopeLike | undefined;
 
-  constructor(host: LoopHost, loader: Loader<unknown>, limits: LoopLimits) {
+  constructor(host: LoopHost, loader: Loader<unknown>, options: LoopOptions) {
     this.#host = host;
     this.#loader = loader;
+    this.#limits = new LoopLimits(options, host.state, loaderLength(loader));
     this.#pacer = new Pacer(host.context.device);
-    host.state.maxEpochs = limits.maxEpochs;
-    host.state.maxSteps = limits.maxSteps;
-    host.state.stepsPerEpoch = loaderLength(loader);
+    host.handlers.begin();
     host.state.stopReason = null;
     host.state.releaseMetrics();
   }
@@ -57,6 +64,7 @@ export class Loop {
     const errors: unknown[] = [];
     try {
       await this.#fire("engineStart", { loader: this.#loader }, this.#host.run);
+      if (this.#limits.firstBatchOnly && !this.#isOver()) await this.#takeFirstBatch();
       while (!this.#isOver()) await this.#epoch();
       await this.#pacer.finish();
     } catch (error) {
@@ -77,6 +85,12 @@ export class Loop {
     this.#host.state.stopReason = interrupted ? "interrupted" : detail ?? "stopped";
   }
 
+  /** Asks for the end after the running step because a signal came. */
+  interrupt(signal: SignalName): void {
+    this.stop("interrupted");
+    this.#stop = { interrupted: true, detail: this.#stop?.detail ?? signal };
+  }
+
   /** Takes gradients between the two backward events. */
   backward(loss: TensorLike, take: () => void = () => loss.backward()): void {
     if (this.#step === null) {
@@ -90,12 +104,20 @@ export class Loop {
   }
 
   #isOver(): boolean {
-    const { state } = this.#host;
-    return this.#stop !== null || state.epoch >= state.maxEpochs || this.#atStepLimit();
+    return this.#stop !== null || this.#limits.endsLoop(this.#host.state);
   }
 
-  #atStepLimit(): boolean {
-    return this.#host.state.globalStep >= this.#host.state.maxSteps;
+  /** Reads the loader's first batch, which every step gets; what it holds lives as long as the loop. */
+  async #takeFirstBatch(): Promise<void> {
+    this.#batchScope = this.#openScope();
+    const reader = new BatchReader(this.#loader);
+    const first = await reader.next();
+    if (first.done) {
+      throw new RangeError("Cannot overfit one batch: expected batches, found an empty loader");
+    }
+    await reader.close();
+    const { value } = first;
+    this.#loader = { [Symbol.iterator]: () => repeated(value) };
   }
 
   async #epoch(): Promise<void> {
@@ -109,25 +131,28 @@ export class Loop {
     await this.#fire("epochEnd", { complete }, state.current.epoch);
   }
 
-  /** Steps through the loader; true when the loader ended, false when the loop ended it. */
+  /** Steps through the loader; false when the loop was cut short before its end or its limit. */
   async #readEpoch(): Promise<boolean> {
+    const epoch = this.#limits.batches < Infinity ? loaderEpoch(this.#loader) : undefined;
     const reader = new BatchReader(this.#loader);
-    let complete = false;
+    let course: EpochCourse = "cut";
     try {
-      complete = await this.#steps(reader);
+      course = await this.#steps(reader);
     } catch (error) {
       await reader.close().catch((late) => this.#fail(late));
       throw error;
     }
-    if (!complete) await reader.close();
-    return complete;
+    if (course !== "exhausted") await reader.close();
+    if (course === "limited") leaveEpoch(this.#loader, epoch);
+    return course !== "cut";
   }
 
-  async #steps(reader: BatchReader<unknown>): Promise<boolean> {
+  async #steps(reader: BatchReader<unknown>): Promise<EpochCourse> {
     const host = this.#host;
     const { state } = host;
+    const { batches } = this.#limits;
     // Waits are conditional: a loop without promises must not even cost microtasks.
-    while (this.#stop === null && !this.#atStepLimit()) {
+    while (state.localStep < batches && this.#stop === null && !this.#limits.endsEpoch(state)) {
       const scope = this.#openScope();
       let output: StepOutput | null = null;
       let failed = true;
@@ -135,7 +160,7 @@ export class Loop {
         const reading = reader.next();
         const item = isPromiseLike(reading) ? await reading : reading;
         failed = false;
-        if (item.done) return true;
+        if (item.done) return "exhausted";
         failed = true;
         const batch = this.#begin(item.value);
         const starting = this.#fireInStep("stepStart", { batch }, state.current.step);
@@ -154,7 +179,9 @@ export class Loop {
       const pause = this.#pacer.pause();
       if (pause !== undefined) await pause;
     }
-    return state.localStep === state.stepsPerEpoch && await this.#isExhausted(reader);
+    if (state.localStep === batches) return "limited";
+    const atEnd = state.localStep === state.stepsPerEpoch && await this.#isExhausted(reader);
+    return atEnd ? "exhausted" : "cut";
   }
 
   #begin(batch: unknown): unknown {
@@ -277,6 +304,7 @@ export class Loop {
     await handlers.fireAll("engineEnd", this.#payload(end), run, errors);
     this.#attempt(() => this.#outputs.release());
     this.#attempt(() => scope?.close());
+    this.#attempt(() => this.#batchScope?.close());
     errors.push(...this.#late.splice(0));
     state.output = null;
   }

@@ -13,6 +13,14 @@ export {
   type EvalOnEpochEndOptions,
 } from "./callbacks/eval_on_epoch_end.ts";
 export {
+  type DirectedMetric,
+  EarlyStoppingCallback,
+  type EarlyStoppingOptions,
+  keepIn,
+  type ModelKeeper,
+  type Restorable,
+} from "./callbacks/early_stopping.ts";
+export {
   LrScheduleCallback,
   type LrScheduleOptions,
   type Schedulable,
@@ -24,9 +32,9 @@ export {
   type EngineConstructor,
   type EngineOptions,
   type EngineSnapshot,
-  type LoopOptions,
   type StepFunction,
 } from "./engine.ts";
+export { type EmitArguments, type EmittedEvent, EventType } from "./event_type.ts";
 export {
   type BackwardEvent,
   type EndReason,
@@ -44,7 +52,10 @@ export {
   type StepEndEvent,
   type StepStartEvent,
 } from "./events.ts";
-export { type HandlerOptions, Subscription } from "./handlers.ts";
+export type { HandlerOptions, Interval } from "./filters.ts";
+export { Subscription } from "./handlers.ts";
+export type { LoopOptions } from "./limits.ts";
+export type { SignalName } from "./signals.ts";
 export { type CurrentIndex, EngineState, type EngineStateJson } from "./state.ts";
 export {
   DictStepOutput,

@@ -1,14 +1,19 @@
 /** What `new Engine` makes: keeps handlers and callbacks, and starts loops. */
 
+import { currentCapture } from "../backend/capture.ts";
 import { checkLoader, type Loader } from "./batches.ts";
 import { type Callback, callbackName, checkCallback, type HandlerResult } from "./callback.ts";
 import type { Context } from "./context.ts";
-import type { Engine, EngineOptions, EngineSnapshot, LoopOptions, StepFunction } from "./engine.ts";
+import type { Engine, EngineOptions, EngineSnapshot, StepFunction } from "./engine.ts";
+import { type EmitArguments, type EmittedEvent, EventType } from "./event_type.ts";
 import { EVENT_METHODS, EVENT_NAMES, type EventMap, type EventName } from "./events.ts";
-import { type AnyHandler, type HandlerOptions, HandlerTable, Subscription } from "./handlers.ts";
-import { Loop, type LoopLimits } from "./loop.ts";
+import type { HandlerOptions } from "./filters.ts";
+import { type AnyHandler, HandlerTable, Subscription } from "./handlers.ts";
+import { checkLoopOptions, type LoopOptions } from "./limits.ts";
+import { Loop } from "./loop.ts";
+import { listenToSignals } from "./signals.ts";
 import { EngineState } from "./state.ts";
-import type { TensorLike } from "./tensor_like.ts";
+import { describeValue, type TensorLike } from "./tensor_like.ts";
 
 /** The engine behind the public constructor; it knows only the general types. */
 export class EngineRuntime implements Engine {
@@ -16,7 +21,7 @@ export class EngineRuntime implements Engine {
   readonly context: Context;
   readonly state: EngineState = new EngineState();
   #step: (batch: unknown) => unknown;
-  #handlers = new HandlerTable();
+  #handlers = new HandlerTable(this.state);
   #callbacks: Callback[] = [];
   #loop: Loop | null = null;
   #runs = 0;
@@ -47,10 +52,36 @@ export class EngineRuntime implements Engine {
   on<K extends EventName>(
     event: K,
     handler: (event: EventMap[K]) => HandlerResult,
+    options?: HandlerOptions,
+  ): Subscription;
+  on<P>(
+    event: EventType<P>,
+    handler: (event: EmittedEvent<P>) => HandlerResult,
+    options?: HandlerOptions,
+  ): Subscription;
+  on(
+    event: unknown,
+    handler: (event: never) => HandlerResult,
     options: HandlerOptions = {},
   ): Subscription {
-    const name = options.name ?? (handler.name || "handler");
-    return this.#handlers.add(event, handler as AnyHandler, { ...options, name });
+    const call = handler as AnyHandler;
+    return event instanceof EventType
+      ? this.#handlers.addOwn(event.name, call, options)
+      : this.#handlers.add(event as EventName, call, options);
+  }
+
+  emit<P>(event: EventType<P>, ...[payload]: EmitArguments<P>): HandlerResult {
+    if (!(event instanceof EventType)) {
+      throw new TypeError(
+        `Cannot emit: expected an EventType, found ${describeValue(event)}; the loop fires its own`,
+      );
+    }
+    currentCapture()?.refuse("emit an event", "a replay would not emit it again");
+    const { state, context } = this;
+    const count = (state.emitted[event.name] ?? 0) + 1;
+    state.emitted[event.name] = count;
+    if (!this.#handlers.has(event.name)) return;
+    return this.#handlers.fire(event.name, { engine: this, state, context, payload }, count);
   }
 
   add(callback: Callback): Subscription {
@@ -59,12 +90,18 @@ export class EngineRuntime implements Engine {
     if (this.#callbacks.includes(callback)) {
       throw new Error(`Cannot add callback "${name}": expected a new one, found it added already`);
     }
-    const subscriptions = EVENT_NAMES
-      .filter((event) => callback[EVENT_METHODS[event]] !== undefined)
-      .map((event) => {
+    const { phase, runAfter, runBefore } = callback;
+    const subscriptions: Subscription[] = [];
+    try {
+      for (const event of EVENT_NAMES) {
+        if (callback[EVENT_METHODS[event]] === undefined) continue;
         const call: AnyHandler = (payload) => callback[EVENT_METHODS[event]]?.(payload as never);
-        return this.#handlers.add(event, call, { phase: callback.phase, name });
-      });
+        subscriptions.push(this.#handlers.add(event, call, { phase, name, runAfter, runBefore }));
+      }
+    } catch (error) {
+      for (const subscription of subscriptions) subscription.remove();
+      throw error;
+    }
     this.#callbacks.push(callback);
     return new Subscription(() => {
       for (const subscription of subscriptions) subscription.remove();
@@ -93,9 +130,9 @@ export class EngineRuntime implements Engine {
       );
     }
     checkLoader(loader);
-    const limits = this.#limits(options);
+    checkLoopOptions(options);
     const { context, state } = this;
-    this.#loop = new Loop(
+    const loop = new Loop(
       {
         engine: this,
         state,
@@ -105,10 +142,12 @@ export class EngineRuntime implements Engine {
         step: this.#step,
       },
       loader,
-      limits,
+      options,
     );
+    using _ = listenToSignals(options.signals ?? true, (signal) => loop.interrupt(signal));
+    this.#loop = loop;
     try {
-      await this.#loop.run();
+      await loop.run();
     } finally {
       this.#loop = null;
     }
@@ -163,22 +202,5 @@ export class EngineRuntime implements Engine {
       named.set(key, callback);
     }
     return named;
-  }
-
-  #limits({ maxEpochs, maxSteps }: LoopOptions): LoopLimits {
-    for (const [name, value] of Object.entries({ maxEpochs, maxSteps })) {
-      const fine = value === undefined || value === Infinity ||
-        (Number.isSafeInteger(value) && value >= 0);
-      if (!fine) {
-        throw new RangeError(
-          `Cannot loop: expected ${name} to be a whole number from 0, found ${value}`,
-        );
-      }
-    }
-    const epochs = maxEpochs ?? (maxSteps === undefined ? 1 : Infinity);
-    return {
-      maxEpochs: this.state.epoch + epochs,
-      maxSteps: this.state.globalStep + (maxSteps ?? Infinity),
-    };
   }
 }

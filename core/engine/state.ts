@@ -26,6 +26,8 @@ export interface EngineStateJson {
   backwards: number;
   /** The latest metrics; NaN and infinities as the words "NaN", "Infinity", "-Infinity". */
   metrics: Record<string, number | string>;
+  /** How often each of the program's own events was emitted; absent where there are none. */
+  emitted?: Record<string, number>;
 }
 
 const COUNTERS = ["epoch", "globalStep", "localStep", "samples", "backwards"] as const;
@@ -54,13 +56,19 @@ export class EngineState<O extends StepOutput = StepOutput> {
   maxEpochs: number = 0;
   /** The value of `globalStep` at which the running loop ends; Infinity without a limit. */
   maxSteps: number = Infinity;
+  /** The value of `samples` at which the running loop ends; Infinity without a limit. */
+  maxSamples: number = Infinity;
+  /** Whether the running loop only tries every part once, see `LoopOptions.dryRun`. */
+  dryRun: boolean = false;
   /** Batches in an epoch where the loader knows its length, else null. */
   stepsPerEpoch: number | null = null;
   /** What the latest step returned; its tensors live until the next step replaces them. */
   output: O | null = null;
   /** The latest value of each metric. */
   metrics: Record<string, number> = {};
-  /** The text given to `engine.stop`, or null while nobody asked to stop. */
+  /** How often each of the program's own events was emitted, by name. */
+  emitted: Record<string, number> = {};
+  /** The text given to `engine.stop`, "interrupted" where a signal came, or null while nobody asked to stop. */
   stopReason: string | null = null;
   #owners = new Map<string, object>();
 
@@ -102,7 +110,10 @@ export class EngineState<O extends StepOutput = StepOutput> {
     const metrics = Object.fromEntries(
       Object.entries(this.metrics).map(([k, v]) => [k, Number.isFinite(v) ? v : String(v)]),
     );
-    return { epoch, globalStep, localStep, samples, backwards, metrics };
+    const json = { epoch, globalStep, localStep, samples, backwards, metrics };
+    return Object.keys(this.emitted).length === 0
+      ? json
+      : { ...json, emitted: { ...this.emitted } };
   }
 
   /**
@@ -112,19 +123,13 @@ export class EngineState<O extends StepOutput = StepOutput> {
    * @throws {TypeError} if a counter is missing or no count, or a metric is no number
    */
   restore(json: EngineStateJson): void {
-    for (const name of COUNTERS) {
-      const count: unknown = json?.[name];
-      if (!Number.isSafeInteger(count) || (count as number) < 0) {
-        throw new TypeError(
-          `Cannot restore the engine state: expected "${name}" to be a whole number from 0, found ${
-            JSON.stringify(count)
-          }`,
-        );
-      }
-    }
+    for (const name of COUNTERS) checkCount(name, json?.[name]);
+    const emitted = { ...json.emitted };
+    for (const [name, count] of Object.entries(emitted)) checkCount(`emitted.${name}`, count);
     const metrics = Object.entries(json.metrics ?? {}).map(([k, v]) => [k, parseMetric(k, v)]);
     for (const name of COUNTERS) this[name] = json[name];
     this.metrics = Object.fromEntries(metrics);
+    this.emitted = emitted;
     this.current = {
       epoch: this.epoch,
       step: this.globalStep,
@@ -132,6 +137,15 @@ export class EngineState<O extends StepOutput = StepOutput> {
     };
     this.output = null;
   }
+}
+
+function checkCount(name: string, count: unknown): void {
+  if (Number.isSafeInteger(count) && (count as number) >= 0) return;
+  throw new TypeError(
+    `Cannot restore the engine state: expected "${name}" to be a whole number from 0, found ${
+      JSON.stringify(count)
+    }`,
+  );
 }
 
 function parseMetric(key: string, value: number | string): number {

@@ -34,6 +34,14 @@ export type {
   TransitionPlace,
 } from "./keyframe_frames.ts";
 export {
+  type LrRange,
+  type LrRangeModel,
+  type LrRangeOptimizer,
+  type LrRangeOptions,
+  type LrRangeRow,
+  lrRangeTest,
+} from "./lr_finder.ts";
+export {
   Plateau,
   type PlateauOptions,
   WarmupThenPlateau,

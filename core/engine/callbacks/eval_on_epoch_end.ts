@@ -17,9 +17,12 @@ export interface EvalOnEpochEndOptions {
 }
 
 /**
- * Runs an evaluator for one epoch at the end of training epochs, also of partial ones unless they
- * were interrupted, and copies its metrics into the trainer's as `prefix/name`. They are gone again when the next epoch
- * starts.
+ * Runs an evaluator for one epoch at the end of training epochs, also of partial ones, and copies its
+ * metrics into the trainer's as `prefix/name`. They are gone again when the next epoch starts.
+ *
+ * An interrupted trainer evaluates nothing; an evaluation that runs by then ends after its step, and
+ * its metrics, of a part of the data, are not copied. In a dry run it evaluates one batch, whatever
+ * `every` says.
  *
  * The evaluator's model is in evaluation mode meanwhile; every part of it gets its own mode back.
  *
@@ -88,9 +91,21 @@ export class EvalOnEpochEndCallback<
 
   /** Evaluates when it is time. */
   async onEpochEnd({ state }: EpochEndEvent): Promise<void> {
-    if (state.current.epoch % this.#every !== 0 || state.stopReason === "interrupted") return;
+    const { current, dryRun } = state;
+    const due = current.epoch % this.#every === 0 || dryRun;
+    const interrupted = () => state.stopReason === "interrupted";
+    if (!due || interrupted()) return;
     using _mode = evaluationMode(this.#evaluator.context.model);
-    const { metrics } = await this.#evaluator.loop(this.#loader, { maxEpochs: 1 });
+    // The trainer hears of signals, and an evaluation goes on only as long as the trainer would.
+    using _stop = this.#evaluator.on("stepEnd", ({ engine }) => {
+      if (interrupted()) engine.stop("interrupted");
+    }, { name: "interruption of the trainer" });
+    const { metrics } = await this.#evaluator.loop(this.#loader, {
+      maxEpochs: 1,
+      signals: false,
+      dryRun,
+    });
+    if (this.#evaluator.state.stopReason === "interrupted") return;
     const named = Object.entries(metrics).map(([key, v]) => [`${this.#prefix}/${key}`, v] as const);
     state.claimMetrics(this, named.map(([key]) => key));
     for (const [key, value] of named) state.metrics[key] = value;

@@ -1,10 +1,12 @@
 /** What the compiler must know and must refuse; the runtime part only proves that it runs. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import {
   type Callback,
   Context,
+  EarlyStoppingCallback,
   Engine,
+  EventType,
   type StepOutput,
   SupervisedStepOutput,
 } from "../../../core/engine/mod.ts";
@@ -82,6 +84,25 @@ Deno.test("Engine types know plain objects, promises and nothing as step results
   assertEquals(all.map((engine) => engine.state.globalStep), [1, 1, 1]);
 });
 
+const spike = new EventType<{ ratio: number }>("spike");
+const plain = new EventType("plain");
+
+Deno.test("Engine types flow into handlers of own events", () => {
+  const engine = new Engine(step, context);
+  const seen: number[] = [];
+  engine.on(spike, ({ payload, context, state }) => {
+    const weight: number = context.model.weight;
+    const output: SupervisedStepOutput<FakeTensor> | null = state.output;
+    seen.push(payload.ratio, weight, output === null ? 0 : 1);
+  });
+  engine.on(plain, async () => await Promise.resolve());
+  engine.emit(spike, { ratio: 2 });
+  engine.emit(plain);
+  const general: Engine = engine;
+  general.emit(spike, { ratio: 3 });
+  assertEquals([seen[0], seen[2], seen[3], seen.length], [2, 0, 3, 6]);
+});
+
 Deno.test("Engine types refuse what cannot work", () => {
   const engine = new Engine(step, context);
   const misuses = [
@@ -103,8 +124,44 @@ Deno.test("Engine types refuse what cannot work", () => {
     () => new Engine(step, new Context({ model: {}, optimizer: { lr: 1 }, device })),
     // @ts-expect-error a supervised output needs a loss
     () => new SupervisedStepOutput({ predictions: device.make() }),
+    // @ts-expect-error the event carries a ratio
+    () => engine.emit(spike),
+    // @ts-expect-error the ratio is a number
+    () => engine.emit(spike, { ratio: "2" }),
+    // @ts-expect-error the event carries nothing
+    () => engine.emit(plain, 5),
+    // @ts-expect-error the payload has no loss
+    () => engine.on(spike, ({ payload }) => void payload.loss),
+    // @ts-expect-error events of the loop are fired by the loop
+    () => engine.emit("stepEnd", {}),
+    // @ts-expect-error an event is no event with another payload
+    (): EventType<{ loss: number }> => spike,
+    // @ts-expect-error intervals are counts, epochs or seconds
+    () => engine.on("stepEnd", () => {}, { every: { minutes: 1 } }),
+    // @ts-expect-error that signal cannot be listened to
+    () => engine.loop(batches(), { signals: ["SIGKILL"] }),
     // @ts-expect-error counters of other names do not exist
     () => engine.state.steps,
   ];
-  assertEquals(misuses.length, 10);
+  assertEquals(misuses.length, 18);
+});
+
+Deno.test("EarlyStoppingCallback types know the names of a metric that declares them", () => {
+  const metric = { keys: ["accuracy", "top5"], better: "up" } as const;
+  new EarlyStoppingCallback({ monitor: "accuracy", metric });
+  new EarlyStoppingCallback({ monitor: "val/top5", metric });
+  const general: { readonly keys: readonly string[]; readonly better: "up" } = metric;
+  new EarlyStoppingCallback({ monitor: "val/accuracy", metric: general });
+  new EarlyStoppingCallback({ monitor: "anything", mode: "min" });
+  const misuses = [
+    // @ts-expect-error a typo
+    () => new EarlyStoppingCallback({ monitor: "acuracy", metric }),
+    // @ts-expect-error a typo behind a prefix
+    () => new EarlyStoppingCallback({ monitor: "val/top_5", metric }),
+    // @ts-expect-error there is no such mode
+    () => new EarlyStoppingCallback({ monitor: "loss", mode: "up" }),
+    // @ts-expect-error something must be followed
+    () => new EarlyStoppingCallback({ mode: "min" }),
+  ];
+  for (const misuse of misuses) assertThrows(misuse);
 });

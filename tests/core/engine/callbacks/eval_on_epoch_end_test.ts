@@ -154,3 +154,21 @@ Deno.test("EvalOnEpochEndCallback leaves no metrics of an earlier epoch where it
   await trainer.loop([0], { maxEpochs: 4 });
   assertEquals(seen, [undefined, 6, undefined, 6]);
 });
+
+Deno.test("EvalOnEpochEndCallback ends an evaluation whose trainer is interrupted, without metrics", async () => {
+  const evaluator = evaluatorOf(null, (batch) => void (batch === 2 && trainer.stop("interrupted")));
+  const trainer = trainerWith([new EvalOnEpochEndCallback(evaluator, [1, 2, 3])]);
+  let reason = "";
+  evaluator.on("engineEnd", (event) => void (reason = event.reason));
+  const { metrics, stopReason } = await trainer.loop([0], { maxEpochs: 2 });
+  assertEquals([metrics, stopReason, reason], [{}, "interrupted", "interrupted"]);
+  assertEquals([evaluator.state.globalStep, evaluator.state.epoch, trainer.state.epoch], [2, 0, 1]);
+  assertEquals(evaluator.explain().includes("interruption"), false);
+});
+
+Deno.test("EvalOnEpochEndCallback finishes an evaluation whose trainer is stopped", async () => {
+  const evaluator = evaluatorOf(null, (batch) => void (batch === 2 && trainer.stop("enough")));
+  const trainer = trainerWith([new EvalOnEpochEndCallback(evaluator, [1, 2, 3])]);
+  const { metrics } = await trainer.loop([0], { maxEpochs: 2 });
+  assertEquals([metrics, trainer.state.epoch], [{ "eval/sum": 6 }, 1]);
+});
