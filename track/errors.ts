@@ -1,4 +1,4 @@
-/** The error of everything that the tracker could not write or read. */
+/** The errors of everything that the tracker could not write or read. */
 
 /** What a `TrackError` carries beside its message. */
 export interface TrackErrorOptions {
@@ -17,7 +17,7 @@ export interface TrackErrorOptions {
  */
 export class TrackError extends Error {
   /** The name of the class. */
-  override readonly name = "TrackError";
+  override readonly name: string = "TrackError";
   /** The file or folder at fault. */
   readonly path: string;
   /** The system's name of the reason, such as "ENOSPC" or "EACCES", where it gave one. */
@@ -34,6 +34,66 @@ export class TrackError extends Error {
     this.path = options.path;
     this.code = options.code;
   }
+}
+
+/**
+ * Why a checkpoint could not be used.
+ *
+ * `absent`: there is none, or not the one asked for. `damaged`: its bytes are not those that were
+ * written, or no checkpoint's. `newer`: intact, but of a later version of the layout. `unreadable`
+ * and `unwritable`: the system refused, as for want of permission or space.
+ */
+export type CheckpointFault = "absent" | "damaged" | "newer" | "unreadable" | "unwritable";
+
+/** What a `CheckpointError` carries beside its message. */
+export interface CheckpointErrorOptions extends TrackErrorOptions {
+  /** Why the checkpoint could not be used. */
+  reason: CheckpointFault;
+  /** The tensor at fault, where it is one. */
+  tensor?: string;
+  /** Where in the file the part at fault begins, in bytes. */
+  offset?: number;
+}
+
+/** A checkpoint that could not be saved or loaded; `path` is its file, or the folder. */
+export class CheckpointError extends TrackError {
+  /** The name of the class. */
+  override readonly name: string = "CheckpointError";
+  /** Why the checkpoint could not be used. */
+  readonly reason: CheckpointFault;
+  /** The tensor at fault, where it is one. */
+  readonly tensor: string | undefined;
+  /** Where in the file the part at fault begins, in bytes, where it is known. */
+  readonly offset: number | undefined;
+
+  /**
+   * Makes the error.
+   *
+   * @param message one sentence: what could not be done, to which file, why
+   * @param options file, reason, tensor, offset, the system's code and the cause
+   */
+  constructor(message: string, options: CheckpointErrorOptions) {
+    super(message, options);
+    this.reason = options.reason;
+    this.tensor = options.tensor;
+    this.offset = options.offset;
+  }
+}
+
+/** A `CheckpointError` `Cannot <action> <path>: <the system's reason>`. */
+export function checkpointError(
+  action: string,
+  path: string,
+  cause: unknown,
+  reason: "unreadable" | "unwritable",
+): CheckpointError {
+  const code = codeOf(cause);
+  return new CheckpointError(`Cannot ${action} ${path}: ${reasonOf(cause)}`, {
+    path,
+    reason,
+    code,
+    cause,
+  });
 }
 
 /** `Cannot <action> <path>: <reason>[; <note>]`, with the system's error as the cause. */

@@ -2,18 +2,27 @@ import type { FileOps, FolderEntry, OpenFile } from "../../track/file_ops.ts";
 
 /**
  * When an operation fails: before its work, after half of the bytes of a write, or after its work.
- * Making a folder and opening a file either happen or fail, so "after" means "before" for them.
+ * Making a folder, opening and reading a file either happen or fail, so "after" means "before" for
+ * them. "short" writes half of the bytes and reports success; other operations are not hurt by it.
  */
-export type Fault = "before" | "half" | "after";
+export type Fault = "before" | "half" | "after" | "short";
 
 /** When an operation fails, and how. */
 export interface FaultPlan {
   /** Number of the operation, from 1. */
   at: number;
   kind: Fault;
+  /** What the system calls the reason; by default "ENOSPC". */
+  code?: "ENOSPC" | "EACCES" | "EIO";
   /** Whether every later write fails too, as on a full disk; renaming and removing still work. */
   lasting?: boolean;
 }
+
+const MESSAGES = {
+  ENOSPC: "No space left on device (os error 28)",
+  EACCES: "Permission denied (os error 13)",
+  EIO: "Input/output error (os error 5)",
+};
 
 /** A file system in memory that can fail at any operation. */
 export class MemoryFiles implements FileOps {
@@ -23,6 +32,8 @@ export class MemoryFiles implements FileOps {
   readonly log: string[] = [];
   openFiles = 0;
   plan: FaultPlan | null;
+  /** Whether reading and listing are operations that count and can fail. */
+  countReads = false;
 
   constructor(plan: FaultPlan | null = null) {
     this.plan = plan;
@@ -54,7 +65,7 @@ export class MemoryFiles implements FileOps {
     return {
       write: (bytes) => this.#write(path, bytes),
       truncate: (length) =>
-        this.#do("truncate", path, () => this.files.set(path, this.read(path).slice(0, length))),
+        this.#do("truncate", path, () => this.files.set(path, this.#get(path).slice(0, length))),
       sync: () => this.#do("sync", path, () => {}),
       close: () => {
         this.openFiles--;
@@ -65,7 +76,7 @@ export class MemoryFiles implements FileOps {
 
   rename(from: string, to: string): void {
     this.#do("rename", to, () => {
-      this.files.set(to, this.read(from));
+      this.files.set(to, this.#get(from));
       this.files.delete(from);
     });
   }
@@ -85,12 +96,29 @@ export class MemoryFiles implements FileOps {
   }
 
   read(path: string): Uint8Array {
+    if (this.countReads) this.#do("read", path, () => {});
+    return this.#get(path);
+  }
+
+  size(path: string): number {
+    if (this.countReads) this.#do("size", path, () => {});
+    return this.#get(path).length;
+  }
+
+  holds(path: string, bytes: Uint8Array): boolean {
+    if (this.countReads) this.#do("holds", path, () => {});
+    const found = this.#get(path);
+    return found.length === bytes.length && found.every((byte, i) => byte === bytes[i]);
+  }
+
+  #get(path: string): Uint8Array {
     const bytes = this.files.get(path);
     if (bytes === undefined) throw new Deno.errors.NotFound(`No such file: ${path}`);
     return bytes;
   }
 
   list(path: string): FolderEntry[] {
+    if (this.countReads) this.#do("list", path, () => {});
     if (!this.folders.has(path)) throw new Deno.errors.NotFound(`No such folder: ${path}`);
     const inside = (name: string) => name.replace(/[^/]*$/, "") === `${path}/`;
     const entry = (isFolder: boolean) => (name: string) => ({
@@ -110,7 +138,11 @@ export class MemoryFiles implements FileOps {
 
   #write(path: string, bytes: Uint8Array): void {
     const grow = (more: Uint8Array) => {
-      this.files.set(path, new Uint8Array([...this.read(path), ...more]));
+      const before = this.#get(path);
+      const after = new Uint8Array(before.length + more.length);
+      after.set(before);
+      after.set(more, before.length);
+      this.files.set(path, after);
     };
     this.#do("write", path, () => grow(bytes), () => grow(bytes.slice(0, bytes.length >> 1)));
   }
@@ -121,9 +153,11 @@ export class MemoryFiles implements FileOps {
     const hit = plan !== null && plan.at === this.log.length;
     const still = plan?.lasting && this.log.length > plan.at && name === "write";
     if (!hit && !still) return work();
+    if (plan.kind === "short") return name === "write" ? half() : work();
     if (plan.kind === "half") half();
     if (plan.kind === "after" && name !== "makeFolder" && name !== "open") work();
-    throw systemError("ENOSPC", "No space left on device (os error 28)");
+    const { code = "ENOSPC" } = plan;
+    throw systemError(code, MESSAGES[code]);
   }
 }
 
