@@ -76,7 +76,16 @@ export {
   zeros,
   zerosLike,
 } from "./tensor/create.ts";
-export { Key, manualSeed, nextKey, seedScope, threefry2x32 } from "./tensor/random.ts";
+export {
+  getRngState,
+  Key,
+  manualSeed,
+  nextKey,
+  type RngState,
+  seedScope,
+  setRngState,
+  threefry2x32,
+} from "./tensor/random.ts";
 export { type NestedArray, Tensor, type ViewSpec } from "./tensor/tensor.ts";
 export { concat, type SliceRange, stack } from "./tensor/view.ts";
 export {

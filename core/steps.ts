@@ -186,8 +186,9 @@ export function evaluationStep<B extends SupervisedBatch = SupervisedBatch>(
  * const optimizer = new SGD(model.parameters(), { lr: 0.5 });
  * const context = new Context({ model, optimizer, lossFn: mseLoss, device });
  * const trainer = new Engine(autoencoderStep(), context);
- * await trainer.loop([{ inputs: tensor([[1, 0], [0, 1]], { device }) }], { maxEpochs: 300 });
- * assert(await trainer.state.output!.loss!.item() < 1e-3);
+ * const inputs = tensor([[1, 0], [0, 1]], { device });
+ * await trainer.loop([{ inputs }], { maxEpochs: 300 });
+ * assert(await mseLoss(model.forward(inputs), inputs).item() < 1e-3);
  * ```
  */
 export function autoencoderStep<B extends UnsupervisedBatch = UnsupervisedBatch>(

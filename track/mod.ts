@@ -9,6 +9,8 @@
  *   logs/events.jsonl    one JSON object a line
  *   logs/<name>.txt      free text
  *   artifacts/           whatever the program saves, models as safetensors
+ *   checkpoints/         what a training continues from, and an index
+ *   report.html          all of it on one page, where `writeReport` was called
  * ```
  *
  * @example Record a run and read it back
@@ -42,7 +44,29 @@ export {
   lineChart,
   type LineChartOptions,
 } from "./charts.ts";
-export { TrackError, type TrackErrorOptions } from "./errors.ts";
+export {
+  CheckpointCallback,
+  type CheckpointedEngine,
+  type CheckpointOptions,
+} from "./checkpoint_callback.ts";
+export type { CheckpointContent, CheckpointParts } from "./checkpoint_file.ts";
+export type { CheckpointEntry, CheckpointRecord } from "./checkpoint_record.ts";
+export type { BestRule, RetentionOptions } from "./checkpoint_retention.ts";
+export {
+  type Checkpoint,
+  CheckpointStore,
+  type CheckpointStoreOptions,
+  type SaveOptions,
+  type WhichCheckpoint,
+} from "./checkpoint_store.ts";
+export type { CheckpointArray, CheckpointDType, CheckpointTensor } from "./checkpoint_tensors.ts";
+export {
+  CheckpointError,
+  type CheckpointErrorOptions,
+  type CheckpointFault,
+  TrackError,
+  type TrackErrorOptions,
+} from "./errors.ts";
 export type { GitState, RunEnvironment } from "./environment.ts";
 export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";
 export type { JsonValue } from "./json_values.ts";
@@ -58,7 +82,19 @@ export {
   type RunListing,
   type RunRecord,
 } from "./read.ts";
+export { reportHtml, type ReportOptions, writeReport } from "./report.ts";
+export type { ConfusionArtifact } from "./report_files.ts";
 export { run, type RunOptions } from "./run.ts";
+export {
+  captureTraining,
+  restoreTraining,
+  type ResumableEngine,
+  type ResumableModel,
+  type TrainingParts,
+  type WithPosition,
+  type WithState,
+  type WithStateDict,
+} from "./training_state.ts";
 export type { Progress, ScalarRow } from "./scalars.ts";
 export { RunSession, type ScalarOptions, type SessionParts } from "./session.ts";
 export type { SavableModel, SavableTensor } from "./state_dict.ts";

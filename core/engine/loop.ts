@@ -122,9 +122,11 @@ export class Loop {
 
   async #epoch(): Promise<void> {
     const { state } = this.#host;
-    state.localStep = 0;
-    state.current = { epoch: state.epoch + 1, step: state.globalStep, localStep: 0 };
-    await this.#fire("epochStart", {}, state.current.epoch);
+    if (!state.takeResumption()) {
+      state.localStep = 0;
+      state.current = { epoch: state.epoch + 1, step: state.globalStep, localStep: 0 };
+      await this.#fire("epochStart", {}, state.current.epoch);
+    }
     const complete = await this.#readEpoch();
     if (complete) this.#checkNotEmpty();
     if (complete) state.epoch++;

@@ -20,6 +20,8 @@ export interface EngineStateJson {
   globalStep: number;
   /** Completed steps of the latest epoch. */
   localStep: number;
+  /** Whether that epoch has not ended; absent where it has. */
+  inEpoch?: boolean;
   /** Samples of all completed steps. */
   samples: number;
   /** Completed calls of `engine.backward`. */
@@ -71,6 +73,7 @@ export class EngineState<O extends StepOutput = StepOutput> {
   /** The text given to `engine.stop`, "interrupted" where a signal came, or null while nobody asked to stop. */
   stopReason: string | null = null;
   #owners = new Map<string, object>();
+  #resumes = false;
 
   /**
    * Reserves names in `metrics`, so that two writers cannot overwrite each other.
@@ -95,6 +98,13 @@ export class EngineState<O extends StepOutput = StepOutput> {
     }
   }
 
+  /** Whether the next epoch is the rest of one that was saved before it ended; tells it once. */
+  takeResumption(): boolean {
+    const resumes = this.#resumes;
+    this.#resumes = false;
+    return resumes;
+  }
+
   /** Forgets who writes which metric; the engine calls it when a loop starts. */
   releaseMetrics(): void {
     this.#owners.clear();
@@ -110,14 +120,16 @@ export class EngineState<O extends StepOutput = StepOutput> {
     const metrics = Object.fromEntries(
       Object.entries(this.metrics).map(([k, v]) => [k, Number.isFinite(v) ? v : String(v)]),
     );
-    const json = { epoch, globalStep, localStep, samples, backwards, metrics };
+    const inEpoch = this.current.epoch > epoch && localStep > 0 ? { inEpoch: true } : {};
+    const json = { epoch, globalStep, localStep, ...inEpoch, samples, backwards, metrics };
     return Object.keys(this.emitted).length === 0
       ? json
       : { ...json, emitted: { ...this.emitted } };
   }
 
   /**
-   * Takes over saved counters and metrics.
+   * Takes over saved counters and metrics. Where they were saved in the middle of an epoch, the next
+   * loop goes on in it: without `epochStart`, and with `localStep` as it was.
    *
    * @param json what `toJSON` gave
    * @throws {TypeError} if a counter is missing or no count, or a metric is no number
@@ -130,8 +142,9 @@ export class EngineState<O extends StepOutput = StepOutput> {
     for (const name of COUNTERS) this[name] = json[name];
     this.metrics = Object.fromEntries(metrics);
     this.emitted = emitted;
+    this.#resumes = json.inEpoch === true;
     this.current = {
-      epoch: this.epoch,
+      epoch: this.epoch + (this.#resumes ? 1 : 0),
       step: this.globalStep,
       localStep: this.localStep,
     };

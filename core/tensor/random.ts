@@ -88,6 +88,38 @@ export function seedScope(seed: number): Disposable {
   };
 }
 
+/** Where the default stream of random numbers is, as plain data. */
+export interface RngState {
+  /** The words of its key. */
+  readonly key: readonly [number, number];
+  /** How many keys it has given. */
+  readonly drawn: number;
+}
+
+/** Where the default stream of random numbers is; `setRngState` goes on from there. */
+export function getRngState(): RngState {
+  return { key: [current.key.k0, current.key.k1], drawn: current.drawn };
+}
+
+/**
+ * Goes on with the default stream of random numbers from where it was.
+ *
+ * @param state what `getRngState` gave
+ * @throws {TypeError} if it is none
+ */
+export function setRngState(state: RngState): void {
+  const words = [...(state?.key ?? []), state?.drawn];
+  if (words.length !== 3 || !words.every((n) => Number.isInteger(n) && n >= 0 && n < 2 ** 32)) {
+    throw new TypeError(
+      `Cannot set the state of random numbers: expected a key of two words and a count, found ${
+        JSON.stringify(state)
+      }`,
+    );
+  }
+  const [k0, k1] = state.key;
+  current = { key: new Key(k0 + k1 * 2 ** 32), drawn: state.drawn };
+}
+
 /** Moves the default stream on by one key; replays of a captured step do it again. */
 export function advanceStream(): void {
   effect(() => void current.drawn++, () => void current.drawn--);

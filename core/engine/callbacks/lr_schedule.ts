@@ -46,6 +46,8 @@ export interface LrScheduleOptions {
 interface SavedState {
   readonly baseLrs: readonly number[] | null;
   readonly schedule: unknown;
+  /** Rates of the latest step. */
+  readonly lastLrs: readonly number[];
 }
 
 /**
@@ -147,7 +149,11 @@ export class LrScheduleCallback implements Callback {
 
   /** Base rates, and what the schedule has observed. */
   state(): unknown {
-    const saved: SavedState = { baseLrs: this.#baseLrs, schedule: this.schedule.state() };
+    const saved: SavedState = {
+      baseLrs: this.#baseLrs,
+      lastLrs: this.#lastLrs,
+      schedule: this.schedule.state(),
+    };
     return saved;
   }
 
@@ -158,18 +164,19 @@ export class LrScheduleCallback implements Callback {
    * @throws {TypeError} if it does not fit
    */
   load(state: unknown): void {
-    const { baseLrs, schedule } = (state ?? {}) as Partial<SavedState>;
-    const fits = baseLrs === null ||
-      (Array.isArray(baseLrs) && baseLrs.every((lr) => Number.isFinite(lr)));
-    if (!fits || schedule === undefined) {
+    const { baseLrs, lastLrs, schedule } = (state ?? {}) as Partial<SavedState>;
+    const isRates = (list: unknown): list is readonly number[] =>
+      Array.isArray(list) && list.every((lr) => Number.isFinite(lr));
+    if (!(baseLrs === null || isRates(baseLrs)) || !isRates(lastLrs) || schedule === undefined) {
       throw new TypeError(
-        `Cannot load the state of ${this.name}: expected baseLrs and schedule, found ${
+        `Cannot load the state of ${this.name}: expected baseLrs, lastLrs and schedule, found ${
           JSON.stringify(state)
         }`,
       );
     }
     this.schedule.load(schedule);
     this.#baseLrs = baseLrs && [...baseLrs];
+    this.#lastLrs = [...lastLrs];
   }
 
   #timeOf(state: EngineState): ScheduleTime {
