@@ -12,6 +12,7 @@ import * as data from "../data/mod.ts";
 import { MeanLoss, MetricsCallback } from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
+import { digitImages } from "./images.ts";
 import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
 import { program, type Values } from "./program.ts";
 
@@ -26,22 +27,6 @@ const flags = {
   ...common,
 };
 type Flags = Values<typeof flags>;
-
-/** The images of both splits; digits where nobody asked for others and none can be downloaded. */
-async function loadData(values: Flags): Promise<data.ImageDataset[]> {
-  const { dataset, data: dataDir, limit, seed } = values;
-  const load = (split: "train" | "test") =>
-    dataset === "digits"
-      ? data.digits({ split, seed, count: limit })
-      : data.mnist({ split, dataDir, limit });
-  try {
-    return [await load("train"), await load("test")];
-  } catch (error) {
-    if (!(error instanceof data.DownloadError) || dataset !== undefined) throw error;
-    console.error(`MNIST cannot be downloaded here (${error.message}); using drawn digits.`);
-    return loadData({ ...values, dataset: "digits" });
-  }
-}
 
 /** Two convolutions that halve the size, and one of 1×1 to the code; the decoder is the usual one. */
 const autoencoder = (outChannels: number) =>
@@ -68,7 +53,7 @@ async function comparison(model: nn.TensorModule, images: core.Tensor): Promise<
 async function main(values: Flags): Promise<Record<string, unknown>> {
   const started = performance.now();
   const { batchSize, lr, seed } = values;
-  const [train, test] = await loadData(values);
+  const [train, test] = await digitImages({ ...values, testLimit: values.limit });
   const device = await core.getDevice({ kind: values.device });
   console.error(`${train.name}: ${train.count} and ${test.count} test images; ${device.choice}`);
 

@@ -8,22 +8,19 @@
 
 import {
   AdamW,
+  CheckpointCallback,
+  CheckpointStore,
   type ClassificationBatch,
   Context,
   crossEntropy,
-  digits,
-  DownloadError,
   Engine,
   EvalOnEpochEndCallback,
   evaluationStep,
-  fashionMnist,
   getDevice,
-  type ImageDataset,
   ImageLoader,
   LrScheduleCallback,
   MeanLoss,
   MetricsCallback,
-  mnist,
   MultiClassAccuracy,
   ProgressBarCallback,
   run,
@@ -32,6 +29,7 @@ import {
   TinyCNNNode,
   TrackingCallback,
 } from "../mod.ts";
+import { digitImages } from "./images.ts";
 import {
   choiceFlag,
   common,
@@ -49,38 +47,14 @@ const flags = {
   dataset: choiceFlag(["mnist", "fashion", "digits"], null, "the images"),
   data: textFlag(null, "folder with the four IDX files, instead of a download"),
   limit: countFlag(1, null, "at most so many training images"),
+  resume: textFlag(null, "folder of a run that was stopped, to go on from its last checkpoint"),
   ...common,
 };
-
-type Split = "train" | "test";
-
-/** The images of both splits; the built-in ones where nobody asked for others and none can be downloaded. */
-async function loadData(
-  { dataset, data, limit, seed }: Pick<Values<typeof flags>, "dataset" | "data" | "limit" | "seed">,
-): Promise<Record<Split, ImageDataset>> {
-  const load = (split: Split) => {
-    const count = split === "train" ? limit : undefined;
-    if (dataset === "digits") {
-      return digits({ split, count: count ?? (split === "train" ? 10_000 : 2_000), seed });
-    }
-    const source = dataset === "fashion" ? fashionMnist : mnist;
-    return source({ split, dataDir: data, limit: count });
-  };
-  try {
-    return { train: await load("train"), test: await load("test") };
-  } catch (error) {
-    if (!(error instanceof DownloadError) || dataset !== undefined) throw error;
-    console.error(
-      `MNIST cannot be downloaded here (${error.message}); using digits drawn by code.`,
-    );
-    return loadData({ dataset: "digits", data, limit, seed });
-  }
-}
 
 async function main(values: Values<typeof flags>): Promise<Record<string, unknown>> {
   const started = performance.now();
   const { epochs, batchSize, lr, seed } = values;
-  const { train, test } = await loadData(values);
+  const [train, test] = await digitImages(values);
   const device = await getDevice({ kind: values.device });
   console.error(
     `${train.name}: ${train.count} training and ${test.count} test images; ${device.choice}`,
@@ -98,6 +72,8 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
   const trainLoader = new ImageLoader(train, { batchSize, device, shuffle: true, seed });
 
   return await run({ name: "mnist", dir: values.runs, config: { ...values } }, async (session) => {
+    const store = new CheckpointStore(session.checkpointsDir);
+    const checkpoints = new CheckpointCallback(store, { parts: { loader: trainLoader } });
     const trainer = new Engine(supervisedStep<ClassificationBatch>(), context, {
       name: "trainer",
       callbacks: [
@@ -106,10 +82,20 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
         new LrScheduleCallback(schedule.linear({ startFactor: 1, endFactor: 0, totalIters: null })),
         new EvalOnEpochEndCallback(evaluator, testLoader, { prefix: "test" }),
         new TrackingCallback(session),
+        checkpoints,
         new ProgressBarCallback(),
       ],
     });
-    const state = await trainer.loop(trainLoader, { maxEpochs: epochs });
+    if (values.resume !== undefined) {
+      const stopped = new CheckpointStore(`${values.resume}/checkpoints`);
+      const from = await checkpoints.resume(trainer, "last", stopped);
+      if (from === null) {
+        throw new RangeError(`Cannot resume ${values.resume}: no checkpoint is there`);
+      }
+      console.error(`resumed after step ${from.step}`);
+    }
+    const rest = Math.max(epochs - trainer.state.epoch, 0);
+    const state = await trainer.loop(trainLoader, { maxEpochs: rest });
     await session.saveModel(model);
     const result = {
       dataset: train.name.replace(/ train$/, ""),

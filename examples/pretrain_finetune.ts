@@ -11,6 +11,7 @@ import * as data from "../data/mod.ts";
 import { MeanLoss, MetricsCallback, MultiClassAccuracy } from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
+import { digitImages } from "./images.ts";
 import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
 import { program, type Values } from "./program.ts";
 
@@ -26,22 +27,6 @@ const flags = {
   ...common,
 };
 type Flags = Values<typeof flags>;
-
-/** The images of both splits; digits where nobody asked for others and none can be downloaded. */
-async function loadData(values: Flags): Promise<data.ImageDataset[]> {
-  const { dataset, data: dataDir, limit, seed } = values;
-  const load = (split: "train" | "test") =>
-    dataset === "digits"
-      ? data.digits({ split, seed, count: limit })
-      : data.mnist({ split, dataDir, limit });
-  try {
-    return [await load("train"), await load("test")];
-  } catch (error) {
-    if (!(error instanceof data.DownloadError) || dataset !== undefined) throw error;
-    console.error(`MNIST cannot be downloaded here (${error.message}); using drawn digits.`);
-    return loadData({ ...values, dataset: "digits" });
-  }
-}
 
 const layers = (...parts: nn.Node[]) => new nn.SequentialNode({ parts });
 const linear = (outFeatures: number) => new nn.LinearNode({ outFeatures });
@@ -62,7 +47,7 @@ const slower = nn.layerwiseLrDecay(({ name }) => {
 
 async function main(values: Flags): Promise<Record<string, unknown>> {
   const { seed, labels, lr, runs: dir } = values;
-  const [train, test] = await loadData(values);
+  const [train, test] = await digitImages({ ...values, testLimit: values.limit });
   const least = Math.max(labels, 128);
   if (train.count < least) {
     throw new RangeError(`Cannot train on ${train.count} images: expected at least ${least}`);

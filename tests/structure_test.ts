@@ -19,7 +19,16 @@ const allowed: Record<string, readonly string[]> = {
   data: ["data", "core"],
   metrics: ["metrics", "core"],
   track: ["track", "metrics", "data", "core"],
-  examples: ["mod.ts", "nn", "data", "metrics", "track", "core", "examples/program.ts"],
+  examples: [
+    "mod.ts",
+    "nn",
+    "data",
+    "metrics",
+    "track",
+    "core",
+    "examples/images.ts",
+    "examples/program.ts",
+  ],
 };
 
 /** Packages that a part may import; parts that are not named may import none. */

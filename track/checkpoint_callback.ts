@@ -129,6 +129,7 @@ export class CheckpointCallback implements Callback {
    *
    * @param engine the engine that this callback belongs to, made anew
    * @param which the checkpoint
+   * @param store where it lies, such as the folder of an earlier run; by default that of this callback
    * @returns what is known of it, or null where there is none
    * @throws {CheckpointError} if none is sound
    * @throws {TypeError} if it is of a run of other parts
@@ -136,14 +137,15 @@ export class CheckpointCallback implements Callback {
   async resume(
     engine: CheckpointedEngine,
     which: WhichCheckpoint = "last",
+    store: CheckpointStore = this.store,
   ): Promise<CheckpointEntry | null> {
-    const found = await this.store.load(which).catch((error: unknown) => {
+    const found = await store.load(which).catch((error: unknown) => {
       if (error instanceof CheckpointError && error.reason === "absent") return null;
       throw error;
     });
     if (found === null) return null;
     await restoreTraining(this.#partsOf(engine), found);
-    this.#savedStep = found.entry.step;
+    if (store === this.store) this.#savedStep = found.entry.step;
     return found.entry;
   }
 
