@@ -84,7 +84,10 @@ Deno.test("further losses refuse what does not fit, and say what they expected",
   const rows = zeros([2, 3], { device });
   const whole = zeros([2], { dtype: "i32", device });
   const shapes: [() => unknown, string][] = [
-    [() => nn.binaryCrossEntropy(a, b), "binaryCrossEntropy of [4] and [4, 1]: expected input and target"],
+    [
+      () => nn.binaryCrossEntropy(a, b),
+      "binaryCrossEntropy of [4] and [4, 1]: expected input and target",
+    ],
     [() => nn.binaryCrossEntropy(a, a, { weight: rows }), "axis -1 has sizes 3 and 4"],
     [() => nn.gaussianNllLoss(rows, rows, a), "with a variance of shape [4]"],
     [() => nn.marginRankingLoss(a, a, b), "expected x1, x2 and target of one shape"],

@@ -18,7 +18,7 @@ import {
   BatchNorm1d,
   crossEntropy,
   Dropout,
-  DropPath,
+  type DropPath,
   Flatten,
   Linear,
   ReLU,
