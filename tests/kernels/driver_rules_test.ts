@@ -7,6 +7,7 @@ import { table } from "../../kernels/table.ts";
 import type { Row } from "../../kernels/rows/row.ts";
 
 const root = new URL("../../kernels/", import.meta.url);
+const canRead = (await Deno.permissions.query({ name: "read" })).state === "granted";
 
 /** Lines of the sources of kernels that write WGSL, without comments. */
 function* lines(folder: URL = root): Generator<{ at: string; text: string }> {
@@ -28,15 +29,19 @@ function found(pattern: RegExp): string[] {
   );
 }
 
-Deno.test("no kernel limits a number by a comparison alone, which loses NaN on hardware", () => {
-  // select(x, limit, x < limit) becomes max(x, limit).
-  const value = String.raw`[\w.]+`;
-  const limit = String.raw`-?(?:\$\{\w+\}|[\w.]+(?:\([\w.]+\))?)`;
-  const limits = new RegExp(String.raw`select\((${value}), (${limit}), \1 [<>]=? \2\)`);
-  for (const text of ["select(a, T(0), a < T(0))", "select(v, -${limit}, v >= -${limit})"]) {
-    assertEquals(limits.test(text), true, text);
-  }
-  assertEquals(found(limits), []);
+Deno.test({
+  name: "no kernel limits a number by a comparison alone, which loses NaN on hardware",
+  ignore: !canRead,
+  fn: () => {
+    // select(x, limit, x < limit) becomes max(x, limit).
+    const value = String.raw`[\w.]+`;
+    const limit = String.raw`-?(?:\$\{\w+\}|[\w.]+(?:\([\w.]+\))?)`;
+    const limits = new RegExp(String.raw`select\((${value}), (${limit}), \1 [<>]=? \2\)`);
+    for (const text of ["select(a, T(0), a < T(0))", "select(v, -${limit}, v >= -${limit})"]) {
+      assertEquals(limits.test(text), true, text);
+    }
+    assertEquals(found(limits), []);
+  },
 });
 
 Deno.test("reductions of bool keep no bool in workgroup memory, which hardware reads wrongly", () => {
