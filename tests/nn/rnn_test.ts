@@ -89,8 +89,14 @@ for (const [name, make] of Object.entries(makes)) {
   });
 }
 
+/**
+ * Whether captured and plain steps agree to the bit: drivers of hardware contract products and sums in each
+ * kernel another way, and on one GPU a gradient of GRU differed in its last bit.
+ */
+const isExact = (on: Device) => on.kind !== "webgpu" || on.traits.software;
+
 /** Losses and last parameters of four steps. */
-async function train(make: Make, on: Device, captured: boolean): Promise<unknown[]> {
+async function train(make: Make, on: Device, captured: boolean): Promise<number[]> {
   const layer = make({ numLayers: 2, bidirectional: true, dropout: 0.5, key, device: on }, 5);
   const turn = (x: Tensor) => {
     layer.zeroGrad();
@@ -99,7 +105,7 @@ async function train(make: Make, on: Device, captured: boolean): Promise<unknown
     noGrad(() => layer.parameters().forEach((p) => p.add_(p.grad!, -0.05)));
     return loss;
   };
-  const step = jit(turn, { verify: 2 });
+  const step = jit(turn, { verify: isExact(on) ? 2 : 0 });
   const losses: number[] = [];
   for (let i = 0; i < 4; i++) {
     const x = tensor(randomValues(18, i), { shape: [3, 2, 3], device: on });
@@ -107,7 +113,8 @@ async function train(make: Make, on: Device, captured: boolean): Promise<unknown
   }
   await step.verified();
   assertEquals(step.stats().captures, captured ? 1 : 0);
-  return [losses, ...await Promise.all(layer.parameters().map((p) => p.array()))];
+  const parameters = await Promise.all(layer.parameters().map((p) => p.data()));
+  return [...losses, ...parameters.flatMap((values) => [...values])];
 }
 
 for (const on of devices) {
@@ -116,7 +123,9 @@ for (const on of devices) {
     const names = on.kind === "webgpu" ? ["GRU"] : Object.keys(makes);
     for (const name of names) {
       const make = makes[name];
-      assertEquals(await train(make, on, true), await train(make, on, false), name);
+      const [captured, plain] = [await train(make, on, true), await train(make, on, false)];
+      if (isExact(on)) assertEquals(captured, plain, name);
+      else assertClose(captured, plain, 1e-6, name);
     }
   });
 }
