@@ -46,7 +46,7 @@ export interface MetricParts {
  *     this.#count.add(output.size);
  *   }
  *   async compute(): Promise<Record<string, number>> {
- *     const [[samples]] = await this.read();
+ *     const samples = (await this.read())[0][0];
  *     return { samples };
  *   }
  * }

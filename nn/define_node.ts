@@ -34,7 +34,7 @@ export interface NodeClass<O> {
  * import { defineNode, field, Node, type NodeClass, Softplus } from "@legoml/legoml/nn";
  * import { assertEquals } from "@std/assert";
  *
- * const BetaNode: NodeClass<{ readonly beta?: number }> = defineNode(
+ * const BetaNode: NodeClass<{ readonly beta?: number }> = defineNode<{ readonly beta?: number }>(
  *   "BetaNode",
  *   { beta: field.number(0.1, 10, 1) },
  *   ({ beta }) => new Softplus({ beta }),
