@@ -23,3 +23,40 @@ export function checkCount(
     : `from ${least} to ${most}`;
   throw new RangeError(`Cannot ${action} as ${name} must be a whole number ${range}: got ${value}`);
 }
+
+/**
+ * Checks that the fractions of a split are above 0, and all of the data set together.
+ *
+ * @param fractions the share of each part
+ * @throws {RangeError} when they are not
+ */
+export function checkFractions(fractions: readonly number[]): void {
+  const sum = fractions.reduce((total, fraction) => total + fraction, 0);
+  if (fractions.every((fraction) => fraction > 0) && Math.abs(sum - 1) < 1e-9) return;
+  throw new RangeError(
+    "Cannot split the data set as fractions must be above 0 with a sum of 1: " +
+      `got [${fractions.join(", ")}]`,
+  );
+}
+
+/**
+ * Checks that a saved state comes from something with the same options; those that it leaves out may
+ * be any.
+ *
+ * @param action what cannot be done otherwise, as in "load the state of a DataLoader"
+ * @param saved the state
+ * @param own what the state would be here
+ * @param names the options
+ * @throws {RangeError} when one differs
+ */
+export function checkSame<K extends string>(
+  action: string,
+  saved: { readonly [name in K]?: number },
+  own: { readonly [name in K]: number },
+  names: readonly K[],
+): void {
+  for (const name of names) {
+    if (saved[name] === undefined || saved[name] === own[name]) continue;
+    throw new RangeError(`Cannot ${action} as ${name} must be ${own[name]}: got ${saved[name]}`);
+  }
+}

@@ -2,7 +2,7 @@
  * Data sets by index: in-memory arrays, labelled examples, parts and random splits of another one.
  */
 
-import { checkCount } from "./checks.ts";
+import { checkCount, checkFractions } from "./checks.ts";
 import { permutation } from "./order.ts";
 
 /** Items by index. */
@@ -162,13 +162,7 @@ export function randomSplit<Item>(
   fractions: readonly number[],
   options: { seed?: number } = {},
 ): Subset<Item>[] {
-  const sum = fractions.reduce((total, fraction) => total + fraction, 0);
-  if (!fractions.every((fraction) => fraction > 0) || !(Math.abs(sum - 1) < 1e-9)) {
-    throw new RangeError(
-      "Cannot split the data set as fractions must be above 0 with a sum of 1: " +
-        `got [${fractions.join(", ")}]`,
-    );
-  }
+  checkFractions(fractions);
   const indices = permutation(options.seed ?? 0, "data split", 0, dataset.length);
   let share = 0;
   let start = 0;

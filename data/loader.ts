@@ -3,7 +3,7 @@
 import type { Device } from "../core/mod.ts";
 import type { ClassificationBatch, Collate } from "./batch.ts";
 import { classificationCollate } from "./batch.ts";
-import { checkCount } from "./checks.ts";
+import { checkCount, checkSame } from "./checks.ts";
 import type { Dataset, LabelledItem } from "./dataset.ts";
 import { order } from "./order.ts";
 
@@ -167,13 +167,11 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
   load(state: DataLoaderState): void {
     checkCount("load the state of a DataLoader", "epoch", state.epoch, 0, 2 ** 32 - 1);
     checkCount("load the state of a DataLoader", "position", state.position, 0, this.length);
-    const own = this.state();
-    for (const name of ["seed", "batchSize", "count"] as const) {
-      if (state[name] === undefined || state[name] === own[name]) continue;
-      throw new RangeError(
-        `Cannot load the state of a DataLoader as ${name} must be ${own[name]}: got ${state[name]}`,
-      );
-    }
+    checkSame("load the state of a DataLoader", state, this.state(), [
+      "seed",
+      "batchSize",
+      "count",
+    ]);
     this.#epoch = state.epoch;
     this.#position = state.position;
     this.#start = state.position;

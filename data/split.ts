@@ -1,6 +1,6 @@
 /** Splits that keep the shares of the classes. */
 
-import { checkCount } from "./checks.ts";
+import { checkCount, checkFractions } from "./checks.ts";
 import { type Dataset, type LabelledItem, Subset } from "./dataset.ts";
 import { permutation } from "./order.ts";
 
@@ -35,13 +35,7 @@ export function stratifiedSplit<Item extends Pick<LabelledItem, "label">>(
   fractions: readonly number[],
   options: { seed?: number } = {},
 ): Subset<Item>[] {
-  const sum = fractions.reduce((total, fraction) => total + fraction, 0);
-  if (!fractions.every((fraction) => fraction > 0) || !(Math.abs(sum - 1) < 1e-9)) {
-    throw new RangeError(
-      "Cannot split the data set as fractions must be above 0 with a sum of 1: " +
-        `got [${fractions.join(", ")}]`,
-    );
-  }
+  checkFractions(fractions);
   const parts: number[][] = fractions.map(() => []);
   const owed = fractions.map(() => 0);
   for (const [label, members] of byClass(dataset)) {

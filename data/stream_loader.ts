@@ -3,7 +3,7 @@
 import type { Device } from "../core/mod.ts";
 import { Key } from "../core/tensor/random.ts";
 import { type ClassificationBatch, classificationCollate, type Collate } from "./batch.ts";
-import { checkCount } from "./checks.ts";
+import { checkCount, checkSame } from "./checks.ts";
 import type { LabelledItem, Normalization } from "./dataset.ts";
 import { KeyedStream } from "./order.ts";
 
@@ -162,14 +162,11 @@ export class StreamLoader<Item = LabelledItem, Batch = ClassificationBatch>
   load(state: StreamLoaderState): void {
     checkCount("load the state of a StreamLoader", "epoch", state.epoch, 0, 2 ** 32 - 1);
     checkCount("load the state of a StreamLoader", "position", state.position, 0);
-    const own = this.state();
-    for (const name of ["seed", "batchSize", "shuffleBuffer"] as const) {
-      if (state[name] === undefined || state[name] === own[name]) continue;
-      throw new RangeError(
-        `Cannot load the state of a StreamLoader as ${name} must be ${own[name]}: ` +
-          `got ${state[name]}`,
-      );
-    }
+    checkSame("load the state of a StreamLoader", state, this.state(), [
+      "seed",
+      "batchSize",
+      "shuffleBuffer",
+    ]);
     this.#epoch = state.epoch;
     this.#position = state.position;
     this.#start = state.position;

@@ -1,10 +1,10 @@
 /** How nodes follow sizes through what they build, and name the part that does not fit. */
 
-import { type Device, DTypeError, referenceDevice, type Shape, ShapeError } from "../core/mod.ts";
+import { DTypeError, referenceDevice, type Shape, ShapeError } from "../core/mod.ts";
 import { dryRun } from "../core/tensor/dry_run.ts";
 import type { Module, TensorModule } from "./module.ts";
 import { Node, originalOf } from "./node.ts";
-import { outputShapeOf, TraceError } from "./trace.ts";
+import { deviceOf, outputShapeOf, TraceError } from "./trace.ts";
 
 /** What modules were built from. */
 const sources = new WeakMap<Module, Node>();
@@ -70,10 +70,6 @@ function placed(root: Node, error: TraceError, path: string): unknown {
   const around = error.path.map(([, part]) => sources.get(part)).filter((n) => n !== undefined);
   const places = around.map((part) => pathTo(root, part, path));
   return located(error.cause, "place", places.findLast((found) => found !== null) ?? path);
-}
-
-function deviceOf(module: Module): Device {
-  return [...module.parameters(), ...module.buffers()][0]?.device ?? referenceDevice();
 }
 
 /** The same error with the place in its message, where it does not say one already. */

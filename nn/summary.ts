@@ -2,10 +2,11 @@
 
 import { type Device, referenceDevice, type Shape, showShape, type Tensor } from "../core/mod.ts";
 import { dryRun } from "../core/tensor/dry_run.ts";
+import { bytesPerElement } from "../kernels/types.ts";
 import type { Module } from "./module.ts";
 import { Node } from "./node.ts";
 import { located } from "./node_shapes.ts";
-import { type Trace, trace, type TracedCall, TraceError } from "./trace.ts";
+import { deviceOf, type Trace, trace, type TracedCall, TraceError } from "./trace.ts";
 
 /** How deep a summary goes. */
 export interface SummaryOptions {
@@ -95,10 +96,6 @@ function shapeOf(input: Shape | Tensor): Shape {
   return "shape" in input ? input.shape : input;
 }
 
-function deviceOf(model: Module): Device {
-  return [...model.parameters(), ...model.buffers()][0]?.device ?? referenceDevice();
-}
-
 function summaryOf(
   model: Module,
   device: Device,
@@ -110,7 +107,7 @@ function summaryOf(
     .filter(([name]) => levelsOf(name) <= depth)
     .map(([name, module]) => rowOf(name, module, traced));
   const state = new Set([...model.parameters(), ...model.buffers()]);
-  const stateBytes = [...state].reduce((n, t) => n + t.size * (t.dtype === "f16" ? 2 : 4), 0);
+  const stateBytes = [...state].reduce((n, t) => n + t.size * bytesPerElement(t.dtype), 0);
   return { rows, stateBytes, toString: () => textOf(rows, stateBytes) };
 }
 

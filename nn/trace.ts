@@ -1,9 +1,10 @@
 /** Follows an input through a model with nothing executed. */
 
-import { DTypeError, type Shape, Tensor, zeros } from "../core/mod.ts";
+import { DTypeError, referenceDevice, type Shape, Tensor, zeros } from "../core/mod.ts";
 import type { Device, Storage } from "../core/backend/device.ts";
 import { mapLeaves } from "../core/leaves.ts";
 import { type DryRun, dryRun } from "../core/tensor/dry_run.ts";
+import { bytesPerElement } from "../kernels/types.ts";
 import type { Module, TensorModule } from "./module.ts";
 
 /** One call of a module's `forward`. */
@@ -73,7 +74,7 @@ export function trace(
     const saved = savedBy(tensorsIn(output), new Set(storagesOf([...tensors, ...stateOf(model)])));
     return {
       calls,
-      kept: log.made.map((s) => saved.has(s) ? s.count * (s.dtype === "f16" ? 2 : 4) : 0),
+      kept: log.made.map((s) => saved.has(s) ? s.count * bytesPerElement(s.dtype) : 0),
     };
   });
 }
@@ -156,6 +157,11 @@ function storagesOf(tensors: readonly Tensor[]): Storage[] {
 
 function stateOf(model: Module): Tensor[] {
   return [...model.parameters(), ...model.buffers()];
+}
+
+/** The device that a model lies on; the reference for one without tensors. */
+export function deviceOf(model: Module): Device {
+  return stateOf(model)[0]?.device ?? referenceDevice();
 }
 
 /** The memory that the tape of some results holds, beside what is there anyway. */
