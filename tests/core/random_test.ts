@@ -8,8 +8,12 @@ import {
 import {
   type Device,
   type DType,
+  getRngState,
   Key,
+  manualSeed,
+  nextKey,
   seedScope,
+  setRngState,
   type Tensor,
   threefry2x32,
 } from "../../core/mod.ts";
@@ -378,4 +382,17 @@ Deno.test("uniform() normal() randint() bernoulli() refuse what cannot be drawn"
   assertThrows(() => permutation(-1, { device }), RangeError, "Cannot permute -1 numbers");
   const key = 7 as unknown as Key;
   assertThrows(() => normal([1], { device, key }), TypeError, "expected a Key");
+});
+
+Deno.test("setRngState() goes on with the default stream from where getRngState() saw it", () => {
+  manualSeed(2 ** 40 + 3);
+  nextKey();
+  const state = JSON.parse(JSON.stringify(getRngState()));
+  const want = [nextKey(), nextKey()];
+  manualSeed(5);
+  setRngState(state);
+  assertEquals([nextKey(), nextKey()], want);
+  for (const wrong of [null, {}, { key: [1], drawn: 0 }, { key: [1, 2], drawn: -1 }]) {
+    assertThrows(() => setRngState(wrong as never), TypeError, "expected a key of two words");
+  }
 });
