@@ -18,6 +18,27 @@ export interface Dataset<Item> {
    * @returns the item
    */
   get(index: number): Item;
+  /**
+   * Several items at once, for a data set that is quicker at that, or makes them elsewhere.
+   *
+   * @param indices from 0 to `length - 1`, in any order
+   * @returns the items, in the order of the indices
+   */
+  getItems?(indices: ArrayLike<number>): readonly Item[] | Promise<readonly Item[]>;
+}
+
+/**
+ * Items of a data set, all at once where it can.
+ *
+ * @param dataset where they are
+ * @param indices which, in this order
+ * @returns the items, or a promise of them
+ */
+export function itemsOf<Item>(
+  dataset: Dataset<Item>,
+  indices: ArrayLike<number>,
+): readonly Item[] | Promise<readonly Item[]> {
+  return dataset.getItems?.(indices) ?? Array.from(indices, (index) => dataset.get(index));
 }
 
 /** One example with its class. */
@@ -120,6 +141,23 @@ export class Subset<Item> implements Dataset<Item> {
   get(index: number): Item {
     checkIndex(index, this.length);
     return this.#dataset.get(this.#indices[index]);
+  }
+
+  /**
+   * Several items at once.
+   *
+   * @param indices from 0 to `length - 1`
+   * @returns the items, in the order of the indices
+   * @throws {RangeError} when there is no such item
+   */
+  getItems(indices: ArrayLike<number>): readonly Item[] | Promise<readonly Item[]> {
+    return itemsOf(
+      this.#dataset,
+      Array.from(indices, (index) => {
+        checkIndex(index, this.length);
+        return this.#indices[index];
+      }),
+    );
   }
 }
 

@@ -14,9 +14,9 @@ import { deviceOr } from "../core/backend/device.ts";
 import { checkAugmentation } from "../core/tensor/gather_images.ts";
 import { labelOf } from "./batch.ts";
 import { checkCount } from "./checks.ts";
-import type { Dataset, LabelledItem, Normalization } from "./dataset.ts";
+import { type Dataset, itemsOf, type LabelledItem, type Normalization } from "./dataset.ts";
 import { HEAD, ImageBatch, type ImageSource } from "./image_batch.ts";
-import { DataLoader, type DataLoaderOptions } from "./loader.ts";
+import { DataLoader, type DataLoaderOptions, type Prepared } from "./loader.ts";
 import { type PackedFormat, packedFormat, packImage } from "./packed_images.ts";
 import { ResidentDataset, uploadIndices, uploadLevels } from "./resident.ts";
 
@@ -111,16 +111,20 @@ export class ImageLoader extends DataLoader<LabelledItem, ImageBatch> implements
    *
    * @param indices which images, in this order
    * @param epoch index of the epoch
-   * @returns makes the batch on a device
+   * @returns makes the batch on a device; a promise of that where images are made elsewhere
    */
-  protected override prepare(indices: Uint32Array, epoch: number): (device?: Device) => ImageBatch {
+  protected override prepare(indices: Uint32Array, epoch: number): Prepared<ImageBatch> {
     const source = this.#source;
     if (source.resident !== undefined) {
       return (device) => new ImageBatch(source, uploadIndices(indices, epoch, device));
     }
-    const words = this.#pack(indices, epoch);
-    const shape = [indices.length, HEAD + this.#format.words];
-    return (device) => new ImageBatch(source, tensor(words, { shape, device }));
+    const pack = (items: readonly LabelledItem[]) => {
+      const words = this.#pack(items, indices, epoch);
+      const shape = [indices.length, HEAD + this.#format.words];
+      return (device?: Device) => new ImageBatch(source, tensor(words, { shape, device }));
+    };
+    const items = itemsOf(this.dataset, indices);
+    return items instanceof Promise ? items.then(pack) : pack(items);
   }
 
   /** Gives back what the loader keeps on the device; batches cannot be read any more. */
@@ -134,13 +138,16 @@ export class ImageLoader extends DataLoader<LabelledItem, ImageBatch> implements
   }
 
   /** Number, epoch, label and pixels of every example: one upload. */
-  #pack(indices: Uint32Array, epoch: number): Uint32Array<ArrayBuffer> {
+  #pack(
+    items: readonly LabelledItem[],
+    indices: Uint32Array,
+    epoch: number,
+  ): Uint32Array<ArrayBuffer> {
     const row = HEAD + this.#format.words;
     const words = new Uint32Array(indices.length * row);
     const bytes = new Uint8Array(words.buffer);
-    indices.forEach((index, i) => {
-      const item = this.dataset.get(index);
-      words.set([index, epoch, labelOf(item)], i * row);
+    items.forEach((item, i) => {
+      words.set([indices[i], epoch, labelOf(item)], i * row);
       packImage(item, this.#format, bytes, 4 * (i * row + HEAD));
     });
     return words;

@@ -4,7 +4,7 @@ import type { Device } from "../core/mod.ts";
 import type { ClassificationBatch, Collate } from "./batch.ts";
 import { classificationCollate } from "./batch.ts";
 import { checkCount, checkSame } from "./checks.ts";
-import type { Dataset, LabelledItem } from "./dataset.ts";
+import { type Dataset, itemsOf, type LabelledItem } from "./dataset.ts";
 import { order } from "./order.ts";
 
 /** Options of {@linkcode DataLoader}. */
@@ -27,6 +27,9 @@ export interface DataLoaderOptions<Item, Batch> {
   /** Where the tensors go. Default: the default device. */
   readonly device?: Device;
 }
+
+/** Makes a batch on a device, or promises to. */
+export type Prepared<Batch> = ((device?: Device) => Batch) | Promise<(device?: Device) => Batch>;
 
 /** Where a loader is. */
 export interface DataLoaderState {
@@ -200,7 +203,9 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
     );
     try {
       for (let at = start; at < this.length; at++) {
-        const batch = queue.take()(this.#device);
+        const prepared = queue.take();
+        const make = prepared instanceof Promise ? await prepared : prepared;
+        const batch = make(this.#device);
         if (this.#turn === turn) this.#position = at + 1;
         yield batch;
       }
@@ -216,10 +221,11 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
    *
    * @param indices which items, in this order
    * @param _epoch index of the epoch
-   * @returns makes the batch on a device
+   * @returns makes the batch on a device; a promise of that where items are made elsewhere
    */
-  protected prepare(indices: Uint32Array, _epoch: number): (device?: Device) => Batch {
-    return this.#collate(Array.from(indices, (index) => this.dataset.get(index)));
+  protected prepare(indices: Uint32Array, _epoch: number): Prepared<Batch> {
+    const items = itemsOf(this.dataset, indices);
+    return items instanceof Promise ? items.then(this.#collate) : this.#collate(items);
   }
 
   #indicesOf(at: number, order: Uint32Array | undefined): Uint32Array {
@@ -231,22 +237,22 @@ export class DataLoader<Item = LabelledItem, Batch = ClassificationBatch>
 }
 
 /** Prepares batches in order, ahead of their use whenever the program waits. */
-class Prefetcher<Prepared> {
-  readonly #prepare: (at: number) => Prepared;
+class Prefetcher<Value> {
+  readonly #prepare: (at: number) => Value;
   readonly #ahead: number;
   readonly #end: number;
   #next: number;
-  #ready: (() => Prepared)[] = [];
+  #ready: (() => Value)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(start: number, end: number, ahead: number, prepare: (at: number) => Prepared) {
+  constructor(start: number, end: number, ahead: number, prepare: (at: number) => Value) {
     this.#next = start;
     this.#end = end;
     this.#ahead = ahead;
     this.#prepare = prepare;
   }
 
-  take(): Prepared {
+  take(): Value {
     const ready = this.#ready.shift();
     const prepared = ready === undefined ? this.#prepare(this.#next++) : ready();
     this.#schedule();
@@ -271,9 +277,10 @@ class Prefetcher<Prepared> {
   }
 
   // An error belongs to the program that asks for the batch, not to the timer
-  #attempt(at: number): () => Prepared {
+  #attempt(at: number): () => Value {
     try {
       const prepared = this.#prepare(at);
+      if (prepared instanceof Promise) prepared.catch(() => {});
       return () => prepared;
     } catch (error) {
       return () => {

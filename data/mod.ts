@@ -83,7 +83,12 @@ export {
 } from "./image_folder.ts";
 export { ImageLoader, type ImageLoaderOptions } from "./image_loader.ts";
 export { LabelledDataset, type LabelledDatasetOptions } from "./labelled_dataset.ts";
-export { DataLoader, type DataLoaderOptions, type DataLoaderState } from "./loader.ts";
+export {
+  DataLoader,
+  type DataLoaderOptions,
+  type DataLoaderState,
+  type Prepared,
+} from "./loader.ts";
 export { fashionMnist, mnist, type MnistOptions } from "./mnist.ts";
 export {
   encodeNpy,
@@ -160,3 +165,10 @@ export {
   Standardizer,
   type StandardizerState,
 } from "./transforms.ts";
+export {
+  type OpenDataset,
+  WorkerDataset,
+  workerDataset,
+  type WorkerDatasetOptions,
+} from "./worker_dataset.ts";
+export { WorkerError } from "./worker_thread.ts";

@@ -28,3 +28,11 @@ export function writeError(line: string): void {
   let bytes = new TextEncoder().encode(`${line}\n`);
   while (bytes.length > 0) bytes = bytes.subarray(stderr.writeSync(bytes));
 }
+
+/** Gives modules of Node by name, where there are such; bundles for browsers need not know them then. */
+export function builtinModule(name: string): unknown {
+  const { process } = globalThis as unknown as {
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  return process?.getBuiltinModule?.(name);
+}

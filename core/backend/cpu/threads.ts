@@ -1,7 +1,7 @@
 /** A team of threads over one shared memory: workers that take tasks beside the calling thread. */
 
 import { debugLine } from "../debug.ts";
-import { environment } from "../host.ts";
+import { builtinModule, environment } from "../host.ts";
 import { control, type WorkerData, workerSource } from "./control.ts";
 
 /** A phase of a kernel: does the tasks from `begin` to before `end`. */
@@ -221,20 +221,12 @@ function wordOf(worker: number): number {
 
 /** Whether threads can be made here at all. */
 export function canStartThreads(): boolean {
-  return builtin() !== undefined || WebWorker !== undefined;
-}
-
-/** Gives modules of Node by name, where there are such; bundles for browsers need not know them then. */
-function builtin(): ((name: string) => unknown) | undefined {
-  const { process } = globalThis as unknown as {
-    process?: { getBuiltinModule?: (name: string) => unknown };
-  };
-  return process?.getBuiltinModule;
+  return nodeWorkers() !== undefined || WebWorker !== undefined;
 }
 
 /** Workers of Node's kind: unlike those of the web they let the program end while they sleep. */
 function nodeWorkers(): NodeWorkers | undefined {
-  return builtin()?.("node:worker_threads") as NodeWorkers | undefined;
+  return builtinModule("node:worker_threads") as NodeWorkers | undefined;
 }
 
 /** Starts the first worker, which starts the others. */
