@@ -70,8 +70,16 @@ export {
 export type { GitState, RunEnvironment } from "./environment.ts";
 export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";
 export type { JsonValue } from "./json_values.ts";
+export { type KeyRename, renameKeys } from "./key_names.ts";
 export { configureLogging, type LoggingOptions } from "./log.ts";
 export type { RunError, RunMeta, RunStatus } from "./meta.ts";
+export {
+  type LoadableModel,
+  loadModel,
+  type LoadModelOptions,
+  saveModel,
+  type SaveModelOptions,
+} from "./model_file.ts";
 export { ProfilerCallback, type ProfilerOptions } from "./profiler_callback.ts";
 export {
   type EventRow,
@@ -97,4 +105,10 @@ export {
 } from "./training_state.ts";
 export type { Progress, ScalarRow } from "./scalars.ts";
 export { RunSession, type ScalarOptions, type SessionParts } from "./session.ts";
-export type { SavableModel, SavableTensor } from "./state_dict.ts";
+export {
+  encodeModel,
+  type EncodeModelOptions,
+  type ModelFormat,
+  type SavableModel,
+  type SavableTensor,
+} from "./state_dict.ts";

@@ -23,6 +23,7 @@ import layers  # noqa: E402
 import layers_more  # noqa: E402
 import losses  # noqa: E402
 import losses_more  # noqa: E402
+import model_files  # noqa: E402
 import ops  # noqa: E402
 import optimizers  # noqa: E402
 import schedules  # noqa: E402
@@ -36,6 +37,7 @@ SUBJECTS = {
     "layers_more": layers_more,
     "losses": losses,
     "losses_more": losses_more,
+    "model_files": model_files,
     "ops": ops,
     "optimizers": optimizers,
     "init": initializers,
