@@ -166,6 +166,11 @@ export * from "./optim/mod.ts";
 export * from "./schedule/mod.ts";
 export * from "./engine/mod.ts";
 export { jit, type JitOptions, type JitStats, type Jitted } from "./tensor/jit.ts";
+export {
+  GradNormCallback,
+  type GradNormOptimizer,
+  type GradNormOptions,
+} from "./grad_norm_callback.ts";
 export { MAP_TENSORS } from "./leaves.ts";
 export {
   autoencoderStep,

@@ -15,15 +15,16 @@ import {
   classLabels,
   countCodes,
 } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 
 /** Codes of samples: wrong, right, and with a target that is no class. */
 const OUTSIDE = 2;
 const CODES = 3;
 
 /** Options of `MultiClassAccuracy`. */
-export interface MultiClassAccuracyOptions {
+export interface MultiClassAccuracyOptions<N extends string = string> {
   /** The name of the value. @default {"accuracy"} */
-  name?: string;
+  name?: N;
   /** The target of samples that do not count. @default {none} */
   ignoreIndex?: number;
 }
@@ -53,7 +54,8 @@ export interface MultiClassAccuracyOptions {
  * assertEquals((await accuracy.compute()).accuracy, 2 / 3);
  * ```
  */
-export class MultiClassAccuracy extends DeviceMetric {
+export class MultiClassAccuracy<N extends string = "accuracy">
+  extends DeviceMetric<N, N, LabelFields> {
   #counts: DeviceSum;
   #ignoreIndex: number | undefined;
   #classes: number | null = null;
@@ -64,8 +66,8 @@ export class MultiClassAccuracy extends DeviceMetric {
    * @param options the name of the value, and the target to ignore
    * @throws {RangeError} if `ignoreIndex` is no i32
    */
-  constructor(options: MultiClassAccuracyOptions = {}) {
-    const { name = "accuracy", ignoreIndex } = options;
+  constructor(options: MultiClassAccuracyOptions<N> = {}) {
+    const { name = "accuracy" as N, ignoreIndex } = options;
     checkIgnored(name, ignoreIndex);
     const counts = new DeviceSum(CODES);
     super(name, { parts: [counts], options: { ignoreIndex } });
@@ -90,9 +92,9 @@ export class MultiClassAccuracy extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to C − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [counts] = await this.read();
-    return { [this.name]: shareOfRight(this.name, counts, this.#classes) };
+    return this.values(shareOfRight(this.name, counts, this.#classes));
   }
 }
 
@@ -123,11 +125,11 @@ export function shareOfRight(
 }
 
 /** Options of `TopKAccuracy`. */
-export interface TopKAccuracyOptions {
+export interface TopKAccuracyOptions<T extends number = number, N extends string = string> {
   /** How many of the largest scores count, from 1 to the number of classes. @default {5} */
-  k?: number;
+  k?: T;
   /** The name of the value. @default {"top5_accuracy", with k in place of 5} */
-  name?: string;
+  name?: N;
   /** The target of samples that do not count. @default {none} */
   ignoreIndex?: number;
 }
@@ -156,7 +158,8 @@ export interface TopKAccuracyOptions {
  * assertEquals((await accuracy.compute()).top2_accuracy, 0.5);
  * ```
  */
-export class TopKAccuracy extends DeviceMetric {
+export class TopKAccuracy<T extends number = 5, N extends string = `top${T}_accuracy`>
+  extends DeviceMetric<N, N, LabelFields> {
   #counts: DeviceSum;
   #k: number;
   #ignoreIndex: number | undefined;
@@ -168,8 +171,9 @@ export class TopKAccuracy extends DeviceMetric {
    * @param options k, the name of the value, and the target to ignore
    * @throws {RangeError} if `k` is no whole number from 1, or `ignoreIndex` no i32
    */
-  constructor(options: TopKAccuracyOptions = {}) {
-    const { k = 5, name = `top${k}_accuracy`, ignoreIndex } = options;
+  constructor(options: TopKAccuracyOptions<T, N> = {}) {
+    const { k = 5, ignoreIndex } = options;
+    const { name = `top${k}_accuracy` as N } = options;
     checkCount(name, "k", k);
     checkIgnored(name, ignoreIndex);
     const counts = new DeviceSum(CODES);
@@ -207,9 +211,9 @@ export class TopKAccuracy extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to C − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [counts] = await this.read();
-    return { [this.name]: shareOfRight(this.name, counts, this.#classes) };
+    return this.values(shareOfRight(this.name, counts, this.#classes));
   }
 }
 
@@ -237,7 +241,7 @@ export class TopKAccuracy extends DeviceMetric {
  * assertEquals((await accuracy.compute()).accuracy, 0.5);
  * ```
  */
-export class BinaryAccuracy extends DeviceMetric {
+export class BinaryAccuracy<N extends string = "accuracy"> extends DeviceMetric<N, N, LabelFields> {
   #counts: DeviceSum;
   #cut: number;
 
@@ -247,8 +251,8 @@ export class BinaryAccuracy extends DeviceMetric {
    * @param options threshold, kind of the predictions, and name
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  constructor(options: BinaryOptions = {}) {
-    const { name = "accuracy" } = options;
+  constructor(options: BinaryOptions<N> = {}) {
+    const { name = "accuracy" as N } = options;
     const cut = binaryCut(name, options);
     const counts = new DeviceSum(2);
     super(name, { parts: [counts], options: { cut } });
@@ -269,8 +273,8 @@ export class BinaryAccuracy extends DeviceMetric {
   }
 
   /** The share of right labels. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [[wrong, right]] = (await this.read()).map((part) => Array.from(part));
-    return { [this.name]: right === 0 ? 0 : right / (right + wrong) };
+    return this.values(right === 0 ? 0 : right / (right + wrong));
   }
 }

@@ -1,6 +1,8 @@
 /** Areas under ROC and precision-recall curves. */
 
+import type { ClassName } from "./class_counts.ts";
 import {
+  type AreaAverage,
   BinaryArea,
   type BinaryAreaOptions,
   ClassArea,
@@ -44,15 +46,15 @@ import {
  * assertEquals((await auc.compute()).auc, 0.75);
  * ```
  */
-export class BinaryRocAuc extends BinaryArea {
+export class BinaryRocAuc<N extends string = "auc"> extends BinaryArea<N> {
   /**
    * Makes the metric, without samples.
    *
    * @param options bins or limit, kind of the predictions, and name (by default "auc")
    * @throws {RangeError} if an option is no whole number from 1
    */
-  constructor(options: BinaryAreaOptions = {}) {
-    super(areaUnderRoc, { ...options, name: options.name ?? "auc" });
+  constructor(options: BinaryAreaOptions<N> = {}) {
+    super(areaUnderRoc, { ...options, name: options.name ?? "auc" as N });
   }
 
   /**
@@ -97,7 +99,7 @@ export class BinaryRocAuc extends BinaryArea {
  * assertAlmostEquals(value, (1 + 2 / 3) / 2, 1e-12);
  * ```
  */
-export class BinaryAveragePrecision extends BinaryArea {
+export class BinaryAveragePrecision<N extends string = "average_precision"> extends BinaryArea<N> {
   /**
    * Makes the metric, without samples.
    *
@@ -105,8 +107,8 @@ export class BinaryAveragePrecision extends BinaryArea {
    * "average_precision")
    * @throws {RangeError} if an option is no whole number from 1
    */
-  constructor(options: BinaryAreaOptions = {}) {
-    super(averagePrecision, { ...options, name: options.name ?? "average_precision" });
+  constructor(options: BinaryAreaOptions<N> = {}) {
+    super(averagePrecision, { ...options, name: options.name ?? "average_precision" as N });
   }
 
   /**
@@ -148,7 +150,10 @@ export class BinaryAveragePrecision extends BinaryArea {
  * assertEquals((await auc.compute()).auc_macro, 1);
  * ```
  */
-export class MultiClassRocAuc extends ClassArea {
+export class MultiClassRocAuc<
+  A extends AreaAverage = "macro",
+  N extends string = ClassName<"auc", A>,
+> extends ClassArea<N, A> {
   /**
    * Makes the metric, without samples.
    *
@@ -156,7 +161,7 @@ export class MultiClassRocAuc extends ClassArea {
    * "auc_macro", with the average)
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassAreaOptions) {
+  constructor(options: ClassAreaOptions<N, A>) {
     super(areaUnderRoc, { ...options, name: nameOf("auc", options) });
   }
 
@@ -193,7 +198,10 @@ export class MultiClassRocAuc extends ClassArea {
  * assertEquals((await metric.compute())["average_precision/1"], 1);
  * ```
  */
-export class MultiClassAveragePrecision extends ClassArea {
+export class MultiClassAveragePrecision<
+  A extends AreaAverage = "macro",
+  N extends string = ClassName<"average_precision", A>,
+> extends ClassArea<N, A> {
   /**
    * Makes the metric, without samples.
    *
@@ -201,7 +209,7 @@ export class MultiClassAveragePrecision extends ClassArea {
    * "average_precision_macro", with the average)
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassAreaOptions) {
+  constructor(options: ClassAreaOptions<N, A>) {
     super(averagePrecision, { ...options, name: nameOf("average_precision", options) });
   }
 
@@ -215,6 +223,7 @@ export class MultiClassAveragePrecision extends ClassArea {
   }
 }
 
-function nameOf(area: string, { name, average = "macro" }: ClassAreaOptions): string {
-  return name ?? (average === "none" ? area : `${area}_${average}`);
+function nameOf<N extends string>(area: string, options: ClassAreaOptions<N>): N {
+  const { name, average = "macro" } = options;
+  return name ?? (average === "none" ? area : `${area}_${average}`) as N;
 }

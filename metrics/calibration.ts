@@ -5,6 +5,7 @@ import { type Tensor, zeros } from "../core/mod.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
 import { binaryLabels, checkCount, checkOutside, classLabels, countCodes } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 import { binOf, isProbability } from "./scores.ts";
 
 /** One bin of a reliability curve. */
@@ -22,21 +23,22 @@ export interface ReliabilityBin {
 }
 
 /** Options of the calibration errors. */
-export interface CalibrationOptions {
+export interface CalibrationOptions<N extends string = string> {
   /** Number of bins of equal width between 0 and 1. @default {15} */
   bins?: number;
   /** The name of the expected error, and the start of that of the largest. @default {"ece"} */
-  name?: string;
+  name?: N;
 }
 
 /** Options of `CalibrationError`. */
-export interface MultiClassCalibrationOptions extends CalibrationOptions {
+export interface MultiClassCalibrationOptions<N extends string = string>
+  extends CalibrationOptions<N> {
   /** Whether predictions are logits (true) or probabilities (false). @default {true} */
   applySoftmax?: boolean;
 }
 
 /** Options of `BinaryCalibrationError`. */
-export interface BinaryCalibrationOptions extends CalibrationOptions {
+export interface BinaryCalibrationOptions<N extends string = string> extends CalibrationOptions<N> {
   /** Whether predictions are logits (true) or probabilities (false). @default {true} */
   applySigmoid?: boolean;
 }
@@ -61,7 +63,8 @@ export interface Confidences {
  *
  * Bin b holds confidences in [b/bins, (b + 1)/bins), the last one also 1.
  */
-export abstract class Calibration extends DeviceMetric {
+export abstract class Calibration<N extends string = string>
+  extends DeviceMetric<N, N | `${N}/max`, LabelFields> {
   readonly #bins: number;
   /**
    * Wrong samples of the bins, right ones, confidences that are no probabilities, targets that are
@@ -77,13 +80,13 @@ export abstract class Calibration extends DeviceMetric {
    * @param kind what else must be the same in metrics that are merged
    * @throws {RangeError} if `bins` is no whole number from 1
    */
-  constructor(options: CalibrationOptions, kind: Readonly<Record<string, unknown>>) {
-    const { bins = 15, name = "ece" } = options;
+  constructor(options: CalibrationOptions<N>, kind: Readonly<Record<string, unknown>>) {
+    const { bins = 15, name = "ece" as N } = options;
     checkCount(name, "bins", bins, 2 ** 20);
     const [counts, sums] = [new DeviceSum(2 * bins + 2), new DeviceSum(bins, "f32")];
     super(name, {
       parts: [counts, sums],
-      keys: [name, `${name}/max`],
+      keys: [name, `${name}/max`] as const,
       better: "down",
       options: { bins, ...kind },
     });
@@ -98,15 +101,13 @@ export abstract class Calibration extends DeviceMetric {
    *
    * @throws {RangeError} if confidences were NaN or not from 0 to 1, or targets no classes
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N | `${N}/max`>> {
     const curve = (await this.curve()).filter(({ count }) => count > 0);
     const total = curve.reduce((sum, { count }) => sum + count, 0);
     const gaps = curve.map(({ accuracy, confidence }) => Math.abs(accuracy - confidence));
     const expected = gaps.reduce((sum, gap, i) => sum + gap * curve[i].count, 0) / total;
-    return {
-      [this.keys[0]]: expected,
-      [this.keys[1]]: gaps.reduce((most, gap) => Math.max(most, gap), total === 0 ? NaN : 0),
-    };
+    const most = gaps.reduce((most, gap) => Math.max(most, gap), total === 0 ? NaN : 0);
+    return this.values(expected, most);
   }
 
   /**
@@ -178,7 +179,7 @@ export abstract class Calibration extends DeviceMetric {
  * assertEquals([ece, most], [0.5, 0.5]);
  * ```
  */
-export class CalibrationError extends Calibration {
+export class CalibrationError<N extends string = "ece"> extends Calibration<N> {
   readonly #applySoftmax: boolean;
 
   /**
@@ -187,7 +188,7 @@ export class CalibrationError extends Calibration {
    * @param options number of bins, kind of the predictions, and name
    * @throws {RangeError} if `bins` is no whole number from 1
    */
-  constructor(options: MultiClassCalibrationOptions = {}) {
+  constructor(options: MultiClassCalibrationOptions<N> = {}) {
     const { applySoftmax = true } = options;
     super(options, { applySoftmax });
     this.#applySoftmax = applySoftmax;
@@ -238,7 +239,7 @@ export class CalibrationError extends Calibration {
  * assertEquals((await error.compute()).ece, 0);
  * ```
  */
-export class BinaryCalibrationError extends Calibration {
+export class BinaryCalibrationError<N extends string = "ece"> extends Calibration<N> {
   readonly #applySigmoid: boolean;
 
   /**
@@ -247,7 +248,7 @@ export class BinaryCalibrationError extends Calibration {
    * @param options number of bins, kind of the predictions, and name
    * @throws {RangeError} if `bins` is no whole number from 1
    */
-  constructor(options: BinaryCalibrationOptions = {}) {
+  constructor(options: BinaryCalibrationOptions<N> = {}) {
     const { applySigmoid = true } = options;
     super(options, { applySigmoid });
     this.#applySigmoid = applySigmoid;

@@ -4,19 +4,25 @@ import type {
   Callback,
   EngineEvent,
   EpochEndEvent,
+  KnownFields,
+  MetricSource,
+  OutputReader,
   Phase,
   StepEndEvent,
   StepOutput,
 } from "../core/engine/mod.ts";
 import { jit, type Jitted } from "../core/mod.ts";
 import { checkDifferent, MetricCollection, statesOf } from "./collection.ts";
-import type { Metric } from "./metric.ts";
+import { type Better, betterOf, type Metric } from "./metric.ts";
 
 /**
  * Resets metrics when an epoch starts, updates them after each step, and writes their values into
  * `state.metrics` when the epoch ends, also a partial one.
  *
  * Values of other writers stay. All metrics are read together, which waits for the device once.
+ *
+ * `K` are the names of the values, which the engine's type takes over, and `F` those of what the
+ * metrics read: an engine whose steps return none of such a name does not take the callback.
  *
  * @example Accuracy and mean loss of an epoch
  * ```ts
@@ -39,11 +45,18 @@ import type { Metric } from "./metric.ts";
  * assertEquals([metrics.accuracy, metrics.loss], [0.75, 0.25]);
  * ```
  */
-export class MetricsCallback implements Callback {
+export class MetricsCallback<
+  K extends string = string,
+  F extends string = string,
+> implements Callback, MetricSource<K>, OutputReader<F> {
   /** How errors, plans and saved states call it. */
   readonly name: string = "MetricsCallback";
   /** First, so that every other handler finds the values. */
   readonly phase: Phase = "metrics";
+  /** The names of all values. */
+  readonly metricKeys: readonly K[];
+  /** Never there at run time: it tells the compiler what the metrics read in step outputs. */
+  declare readonly reads?: KnownFields<F>;
   #metrics: readonly Metric[];
   /** Those whose updates cannot be captured. */
   #others: readonly Metric[];
@@ -56,8 +69,9 @@ export class MetricsCallback implements Callback {
    * @param metrics what to keep up to date
    * @throws {Error} if two of them give a value of the same name
    */
-  constructor(metrics: readonly Metric[]) {
-    checkDifferent("use these metrics together", metrics.flatMap((metric) => metric.keys));
+  constructor(metrics: readonly (Metric<K> & OutputReader<F>)[]) {
+    this.metricKeys = metrics.flatMap((metric) => metric.keys);
+    checkDifferent("use these metrics together", this.metricKeys);
     this.#metrics = [...metrics];
     const single = this.#metrics.flatMap(membersOf);
     const capturable = single.filter((metric) => metric.capturable);
@@ -73,9 +87,15 @@ export class MetricsCallback implements Callback {
     return this.#metrics;
   }
 
+  /** Whether larger or smaller values are better; null also for a name that is none of its own. */
+  betterOf(key: string): Better {
+    const metric = this.#metrics.find(({ keys }) => keys.includes(key));
+    return metric === undefined ? null : betterOf(metric, key);
+  }
+
   /** Reserves the names of the values. @throws {Error} if another callback writes one of them */
   onEngineStart({ state }: EngineEvent): void {
-    state.claimMetrics(this, this.#metrics.flatMap((metric) => metric.keys));
+    state.claimMetrics(this, this.metricKeys);
   }
 
   /** Resets the metrics. */

@@ -17,6 +17,14 @@ export interface Counts {
 /** How the scores of the classes become one number, or stay several. */
 export type ClassAverage = "macro" | "micro" | "weighted" | "none";
 
+/** The usual name of a metric of several classes. */
+export type ClassName<S extends string, A extends ClassAverage> = A extends "none" ? S
+  : `${S}_${A}`;
+
+/** The names of its values: its own, or one for each class. */
+export type ClassKey<N extends string, A extends ClassAverage> = A extends "none" ? `${N}/${string}`
+  : N;
+
 /** Which score. */
 export type ScoreName = "precision" | "recall" | "f1";
 
@@ -128,4 +136,13 @@ export function namesOfClasses(
     `Cannot make metric "${metric}": expected ${numClasses} different classNames, found ` +
       `${names.length}${different < names.length ? ", some of them equal" : ""}`,
   );
+}
+
+/** The names of the values of a metric of several classes. */
+export function keysOfClasses(
+  name: string,
+  average: ClassAverage,
+  labels: readonly string[],
+): readonly string[] {
+  return average === "none" ? labels.map((label) => `${name}/${label}`) : [name];
 }

@@ -5,6 +5,9 @@ import {
   averageScore,
   type ClassAverage,
   ClassCounts,
+  type ClassKey,
+  type ClassName,
+  keysOfClasses,
   namesOfClasses,
   type ScoreName,
   scoreOf,
@@ -12,9 +15,13 @@ import {
 import { DeviceMetric } from "./device_metric.ts";
 import { checkZeroDivision } from "./f1.ts";
 import { checkClasses, checkCount, checkIgnored, classLabels } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 
 /** Options of the scores over several classes. */
-export interface ClassScoreOptions {
+export interface ClassScoreOptions<
+  N extends string = string,
+  A extends ClassAverage = ClassAverage,
+> {
   /** Number of classes. */
   numClasses: number;
   /**
@@ -23,7 +30,7 @@ export interface ClassScoreOptions {
    * "none": a value for each class.
    * @default {"macro"}
    */
-  average?: ClassAverage;
+  average?: A;
   /** The score of a class, or of all, where its divisor is 0: 0 or 1. @default {0} */
   zeroDivision?: 0 | 1;
   /** The target of samples that do not count. @default {none} */
@@ -34,7 +41,7 @@ export interface ClassScoreOptions {
    * The name of the value; with "none" the names are this one, a slash, and the class.
    * @default {"precision_macro", with score and average}
    */
-  name?: string;
+  name?: N;
 }
 
 /**
@@ -43,7 +50,10 @@ export interface ClassScoreOptions {
  * Step outputs need what `MultiClassAccuracy` needs. Values are those of scikit-learn's
  * `precision_score`, `recall_score` and `f1_score` with the same `average` and `zero_division`.
  */
-export abstract class ClassScore extends DeviceMetric {
+export abstract class ClassScore<
+  N extends string = string,
+  A extends ClassAverage = ClassAverage,
+> extends DeviceMetric<N, ClassKey<N, A>, LabelFields> {
   readonly #score: ScoreName;
   readonly #average: ClassAverage;
   readonly #classes: number;
@@ -58,9 +68,11 @@ export abstract class ClassScore extends DeviceMetric {
    * @param options classes, average, and what is undefined or ignored
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(score: ScoreName, options: ClassScoreOptions) {
-    const { numClasses, average = "macro", zeroDivision = 0, ignoreIndex, classNames } = options;
-    const { name = average === "none" ? score : `${score}_${average}` } = options;
+  constructor(score: ScoreName, options: ClassScoreOptions<N, A>) {
+    const { numClasses, zeroDivision = 0, ignoreIndex, classNames } = options;
+    const average: ClassAverage = options.average ?? "macro";
+    const usual = average === "none" ? score : `${score}_${average}`;
+    const { name = usual as string as N } = options;
     checkCount(name, "numClasses", numClasses);
     checkZeroDivision(name, zeroDivision);
     checkIgnored(name, ignoreIndex);
@@ -74,7 +86,7 @@ export abstract class ClassScore extends DeviceMetric {
     const counts = new ClassCounts(numClasses);
     super(name, {
       parts: [counts.sum],
-      keys: average === "none" ? names.map((label) => `${name}/${label}`) : [name],
+      keys: keysOfClasses(name, average, names) as ClassKey<N, A>[],
       options: { numClasses, ignoreIndex },
     });
     this.#score = score;
@@ -102,13 +114,13 @@ export abstract class ClassScore extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<ClassKey<N, A>>> {
     const [numbers] = await this.read();
     const classes = this.#counts.of(this.name, numbers);
     const values = this.#average === "none"
       ? classes.map((counts) => scoreOf(this.#score, counts, this.#undefined))
       : [averageScore(this.#score, classes, this.#average, this.#undefined)];
-    return Object.fromEntries(this.keys.map((key, i) => [key, values[i]]));
+    return this.values(...values);
   }
 }
 
@@ -139,14 +151,17 @@ export abstract class ClassScore extends DeviceMetric {
  * assertEquals([cat, dog], [0.5, 1]);
  * ```
  */
-export class MultiClassPrecision extends ClassScore {
+export class MultiClassPrecision<
+  A extends ClassAverage = "macro",
+  N extends string = ClassName<"precision", A>,
+> extends ClassScore<N, A> {
   /**
    * Makes the metric, without samples.
    *
    * @param options classes, average, and what is undefined or ignored
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassScoreOptions) {
+  constructor(options: ClassScoreOptions<N, A>) {
     super("precision", options);
   }
 }
@@ -174,14 +189,17 @@ export class MultiClassPrecision extends ClassScore {
  * assertEquals((await metric.compute()).recall_macro, 0.75);
  * ```
  */
-export class MultiClassRecall extends ClassScore {
+export class MultiClassRecall<
+  A extends ClassAverage = "macro",
+  N extends string = ClassName<"recall", A>,
+> extends ClassScore<N, A> {
   /**
    * Makes the metric, without samples.
    *
    * @param options classes, average, and what is undefined or ignored
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassScoreOptions) {
+  constructor(options: ClassScoreOptions<N, A>) {
     super("recall", options);
   }
 }
@@ -209,14 +227,17 @@ export class MultiClassRecall extends ClassScore {
  * assertEquals((await metric.compute()).f1_micro, 2 / 3);
  * ```
  */
-export class MultiClassF1 extends ClassScore {
+export class MultiClassF1<
+  A extends ClassAverage = "macro",
+  N extends string = ClassName<"f1", A>,
+> extends ClassScore<N, A> {
   /**
    * Makes the metric, without samples.
    *
    * @param options classes, average, and what is undefined or ignored
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassScoreOptions) {
+  constructor(options: ClassScoreOptions<N, A>) {
     super("f1", options);
   }
 }

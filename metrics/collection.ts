@@ -1,13 +1,14 @@
 /** Several metrics as one. */
 
-import type { StepOutput } from "../core/engine/mod.ts";
+import type { OutputReader, StepOutput } from "../core/engine/mod.ts";
 import { showJson } from "./accumulator.ts";
-import { type Better, betterOf, type Metric } from "./metric.ts";
+import type { CollectionKey, Metrics, ReadsOf } from "./collection_names.ts";
+import { type Better, betterOf, type Metric, type ValuesByName } from "./metric.ts";
 
 /** Options of `MetricCollection`. */
-export interface MetricCollectionOptions {
+export interface MetricCollectionOptions<P extends string = string> {
   /** What the names of all values start with, before a slash. @default {nothing} */
-  prefix?: string;
+  prefix?: P;
   /** What errors and saved states call it. @default {the prefix, or else "metrics"} */
   name?: string;
 }
@@ -49,11 +50,16 @@ interface Member {
  * assertEquals(await metrics.compute(), { "train/loss": 0.5, "train/top1": 1, "train/f1": 1 });
  * ```
  */
-export class MetricCollection implements Metric {
+export class MetricCollection<
+  const M extends Metrics = readonly Metric[],
+  const P extends string = never,
+> implements Metric<CollectionKey<M, P>>, OutputReader<ReadsOf<M>> {
   /** What errors and saved states call it. */
   readonly name: string;
   /** The names of all values. */
-  readonly keys: readonly string[];
+  readonly keys: readonly CollectionKey<M, P>[];
+  /** Never there at run time: it tells the compiler what the metrics read in step outputs. */
+  declare readonly reads?: ReadsOf<M>;
   /** Whether larger or smaller values are better, where all values agree; else null. */
   readonly better: Better;
   /** Whether captured steps may repeat the updates of all metrics. */
@@ -68,10 +74,7 @@ export class MetricCollection implements Metric {
    * @throws {Error} if two of them give a value of the same name
    * @throws {RangeError} if there is no metric
    */
-  constructor(
-    metrics: readonly Metric[] | Readonly<Record<string, Metric>>,
-    options: MetricCollectionOptions = {},
-  ) {
+  constructor(metrics: M, options: MetricCollectionOptions<P> = {}) {
     const { prefix, name = prefix ?? "metrics" } = options;
     const start = prefix === undefined ? "" : `${prefix}/`;
     const named: [string | null, Metric][] = Array.isArray(metrics)
@@ -90,7 +93,8 @@ export class MetricCollection implements Metric {
       ),
     }));
     this.name = name;
-    this.keys = this.#members.flatMap(({ keys }) => [...keys.values()]);
+    const keys: string[] = this.#members.flatMap(({ keys }) => [...keys.values()]);
+    this.keys = keys as CollectionKey<M, P>[];
     checkDifferent(`make metric "${name}"`, this.keys);
     const directions = new Set(
       this.#members.flatMap(({ metric }) => metric.keys.map((key) => betterOf(metric, key))),
@@ -129,13 +133,12 @@ export class MetricCollection implements Metric {
   }
 
   /** The values of all metrics, read together. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<CollectionKey<M, P>>> {
     const values = await Promise.all(this.#members.map(({ metric }) => metric.compute()));
-    return Object.fromEntries(
-      this.#members.flatMap(({ keys }, i) =>
-        Object.entries(values[i]).map(([key, value]) => [keys.get(key) ?? key, value])
-      ),
+    const named = this.#members.flatMap(({ keys }, i) =>
+      Object.entries(values[i]).map(([key, value]) => [keys.get(key) ?? key, value])
     );
+    return Object.fromEntries(named) as ValuesByName<CollectionKey<M, P>>;
   }
 
   /** The states of the metrics, by the names given or of their first values. */

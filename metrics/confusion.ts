@@ -12,10 +12,11 @@ import {
   classLabels,
   countCodes,
 } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 import { textTable } from "./table.ts";
 
 /** Options of `ConfusionMatrix`. */
-export interface ConfusionMatrixOptions {
+export interface ConfusionMatrixOptions<N extends string = string> {
   /** Number of classes, at most 4096. */
   numClasses: number;
   /** Names of the classes. @default {their numbers} */
@@ -23,7 +24,7 @@ export interface ConfusionMatrixOptions {
   /** The target of samples that do not count. @default {none} */
   ignoreIndex?: number;
   /** What the names of the values start with, before a slash. @default {"confusion"} */
-  name?: string;
+  name?: N;
 }
 
 /**
@@ -59,7 +60,11 @@ const MOST_CLASSES = 4096;
  * assertEquals(await confusion.matrix(), [[1, 0], [1, 1]]);
  * ```
  */
-export class ConfusionMatrix extends DeviceMetric {
+export class ConfusionMatrix<N extends string = "confusion"> extends DeviceMetric<
+  N,
+  `${N}/accuracy` | `${N}/balanced_accuracy`,
+  LabelFields
+> {
   readonly #names: readonly string[];
   readonly #ignoreIndex: number | undefined;
   readonly #counts: DeviceSum;
@@ -70,15 +75,15 @@ export class ConfusionMatrix extends DeviceMetric {
    * @param options classes, name, and the target to ignore
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ConfusionMatrixOptions) {
-    const { numClasses, classNames, ignoreIndex, name = "confusion" } = options;
+  constructor(options: ConfusionMatrixOptions<N>) {
+    const { numClasses, classNames, ignoreIndex, name = "confusion" as N } = options;
     checkCount(name, "numClasses", numClasses, MOST_CLASSES);
     checkIgnored(name, ignoreIndex);
     const names = namesOfClasses(name, numClasses, classNames);
     const counts = new DeviceSum(numClasses ** 2 + 1);
     super(name, {
       parts: [counts],
-      keys: [`${name}/accuracy`, `${name}/balanced_accuracy`],
+      keys: [`${name}/accuracy`, `${name}/balanced_accuracy`] as const,
       options: { numClasses, ignoreIndex },
     });
     this.#names = names;
@@ -107,16 +112,16 @@ export class ConfusionMatrix extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<`${N}/accuracy` | `${N}/balanced_accuracy`>> {
     const matrix = await this.matrix();
     const supports = matrix.map(sum);
     const right = matrix.map((row, label) => row[label]);
     const recalls = right.map((count, label) => count / supports[label])
       .filter((_, label) => supports[label] > 0);
-    return {
-      [this.keys[0]]: sum(right) / (sum(supports) || 1),
-      [this.keys[1]]: sum(recalls) / (recalls.length || 1),
-    };
+    return this.values(
+      sum(right) / (sum(supports) || 1),
+      sum(recalls) / (recalls.length || 1),
+    );
   }
 
   /**

@@ -6,6 +6,7 @@ import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
 import { KeptValues, MOST_SAMPLES } from "./kept_values.ts";
 import { checkCount } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 import { Moments } from "./moments.ts";
 import { averageRanks } from "./ranks.ts";
 import { columnsOf, type RegressionOptions } from "./regression.ts";
@@ -36,7 +37,7 @@ import { columnsOf, type RegressionOptions } from "./regression.ts";
  * assertEquals((await score.compute()).r2, 0.5);
  * ```
  */
-export class R2Score extends DeviceMetric {
+export class R2Score<N extends string = "r2"> extends DeviceMetric<N, N, LabelFields> {
   readonly #errors: DeviceSum;
   readonly #targets: Moments;
 
@@ -45,9 +46,9 @@ export class R2Score extends DeviceMetric {
    *
    * @param options the name, by default "r2"
    */
-  constructor(options: RegressionOptions = {}) {
+  constructor(options: RegressionOptions<N> = {}) {
     const [errors, targets] = [new DeviceSum(1, "f32"), new Moments(1)];
-    super(options.name ?? "r2", { parts: [errors, targets] });
+    super(options.name ?? "r2" as N, { parts: [errors, targets] });
     this.#errors = errors;
     this.#targets = targets;
   }
@@ -68,10 +69,10 @@ export class R2Score extends DeviceMetric {
   }
 
   /** The coefficient. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [[errors], moments] = (await this.read()).map((part) => Array.from(part));
     const { count, products: [squares] } = this.#targets.of(moments);
-    return { [this.name]: count < 2 ? NaN : determination(errors, squares) };
+    return this.values(count < 2 ? NaN : determination(errors, squares));
   }
 }
 
@@ -104,7 +105,8 @@ function determination(errors: number, squares: number): number {
  * assertAlmostEquals((await correlation.compute()).pearson, 1, 1e-6);
  * ```
  */
-export class PearsonCorrelation extends DeviceMetric {
+export class PearsonCorrelation<N extends string = "pearson">
+  extends DeviceMetric<N, N, LabelFields> {
   readonly #moments: Moments;
 
   /**
@@ -112,9 +114,9 @@ export class PearsonCorrelation extends DeviceMetric {
    *
    * @param options the name, by default "pearson"
    */
-  constructor(options: RegressionOptions = {}) {
+  constructor(options: RegressionOptions<N> = {}) {
     const moments = new Moments(2);
-    super(options.name ?? "pearson", { parts: [moments] });
+    super(options.name ?? "pearson" as N, { parts: [moments] });
     this.#moments = moments;
   }
 
@@ -130,10 +132,10 @@ export class PearsonCorrelation extends DeviceMetric {
   }
 
   /** The correlation, from −1 to 1. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [numbers] = await this.read();
     const { count, products: [xx, yy, xy] } = this.#moments.of(numbers);
-    return { [this.name]: count < 2 ? NaN : correlation(xx, yy, xy) };
+    return this.values(count < 2 ? NaN : correlation(xx, yy, xy));
   }
 }
 
@@ -144,7 +146,7 @@ function correlation(xx: number, yy: number, xy: number): number {
 }
 
 /** Options of `SpearmanCorrelation`. */
-export interface SpearmanOptions extends RegressionOptions {
+export interface SpearmanOptions<N extends string = string> extends RegressionOptions<N> {
   /** How many values are kept at most. @default {16777216} */
   maxSamples?: number;
 }
@@ -175,7 +177,8 @@ export interface SpearmanOptions extends RegressionOptions {
  * assertEquals((await correlation.compute()).spearman, 1);
  * ```
  */
-export class SpearmanCorrelation extends DeviceMetric {
+export class SpearmanCorrelation<N extends string = "spearman">
+  extends DeviceMetric<N, N, LabelFields> {
   readonly #values: KeptValues;
 
   /**
@@ -184,8 +187,8 @@ export class SpearmanCorrelation extends DeviceMetric {
    * @param options the name, by default "spearman", and the limit
    * @throws {RangeError} if `maxSamples` is no whole number from 1
    */
-  constructor(options: SpearmanOptions = {}) {
-    const { name = "spearman", maxSamples = MOST_SAMPLES } = options;
+  constructor(options: SpearmanOptions<N> = {}) {
+    const { name = "spearman" as N, maxSamples = MOST_SAMPLES } = options;
     checkCount(name, "maxSamples", maxSamples);
     const values = new KeptValues(name, 2, maxSamples);
     super(name, { parts: [values], capturable: false });
@@ -206,13 +209,13 @@ export class SpearmanCorrelation extends DeviceMetric {
   }
 
   /** The correlation, from −1 to 1. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [rows] = await this.read();
     const count = rows.length / 2;
     const column = (at: number) => Float64Array.from({ length: count }, (_, i) => rows[2 * i + at]);
     const [x, y] = [column(0), column(1)];
-    if (count < 2 || x.some(Number.isNaN) || y.some(Number.isNaN)) return { [this.name]: NaN };
-    return { [this.name]: rankCorrelation(averageRanks(x), averageRanks(y)) };
+    if (count < 2 || x.some(Number.isNaN) || y.some(Number.isNaN)) return this.values(NaN);
+    return this.values(rankCorrelation(averageRanks(x), averageRanks(y)));
   }
 }
 

@@ -1,7 +1,7 @@
 /** What metrics that consist of accumulators have in common. */
 
 import { currentCapture } from "../core/backend/capture.ts";
-import type { StepOutput } from "../core/engine/mod.ts";
+import type { KnownFields, OutputReader, StepOutput } from "../core/engine/mod.ts";
 import {
   type Accumulator,
   numbersOf,
@@ -9,14 +9,14 @@ import {
   type SavedSum,
   showJson,
 } from "./accumulator.ts";
-import type { Better, Metric } from "./metric.ts";
+import type { Better, Metric, ValuesByName } from "./metric.ts";
 
 /** What a `DeviceMetric` is made of. */
-export interface MetricParts {
+export interface MetricParts<K extends string = string> {
   /** What it gathers, in the order in which it is saved; only the last one may grow. */
   readonly parts: readonly Accumulator[];
   /** The names of the values. @default {the name of the metric alone} */
-  readonly keys?: readonly string[];
+  readonly keys?: readonly K[];
   /** Whether larger or smaller values are better. @default {"up"} */
   readonly better?: Better;
   /** Whether captured steps may repeat updates. @default {true} */
@@ -29,13 +29,17 @@ export interface MetricParts {
  * Base of the metrics: resets, saves, loads and merges the accumulators that a metric consists of,
  * so that a class only says how a step changes them and which values they give.
  *
+ * `N` is the type of the metric's name, `K` that of the names of its values, by default the name
+ * alone, and `F` that of the names of what it reads in step outputs; an engine whose steps return
+ * none of such a name then does not take the metric.
+ *
  * @example The largest number of samples in a step, and how many there were
  * ```ts
  * import { DictStepOutput, type StepOutput } from "@legoml/legoml/core";
  * import { DeviceMetric, HostSum } from "@legoml/legoml/metrics";
  * import { assertEquals } from "@std/assert";
  *
- * class Samples extends DeviceMetric {
+ * class Samples extends DeviceMetric<"samples"> {
  *   #count: HostSum;
  *   constructor() {
  *     const count = new HostSum();
@@ -45,9 +49,8 @@ export interface MetricParts {
  *   update(output: StepOutput): void {
  *     this.#count.add(output.size);
  *   }
- *   async compute(): Promise<Record<string, number>> {
- *     const samples = (await this.read())[0][0];
- *     return { samples };
+ *   async compute(): Promise<Record<"samples", number>> {
+ *     return this.values((await this.read())[0][0]);
  *   }
  * }
  *
@@ -58,11 +61,18 @@ export interface MetricParts {
  * assertEquals((await here.compute()).samples, 7);
  * ```
  */
-export abstract class DeviceMetric implements Metric {
+export abstract class DeviceMetric<
+  N extends string = string,
+  K extends string = N,
+  F extends string = string,
+> implements Metric<K>, OutputReader<F> {
+  // NoInfer: in an array of metrics, `new MeanLoss()` would else be one of any name.
   /** What errors and saved states call it, and what the names of its values start with. */
-  readonly name: string;
+  readonly name: NoInfer<N>;
   /** The names of the values that `compute` gives. */
-  readonly keys: readonly string[];
+  readonly keys: readonly NoInfer<K>[];
+  /** Never there at run time: it tells the compiler what the metric reads in step outputs. */
+  declare readonly reads?: KnownFields<NoInfer<F>>;
   /** Whether larger or smaller values are better. */
   readonly better: Better;
   /** Whether captured steps may repeat updates. */
@@ -76,9 +86,9 @@ export abstract class DeviceMetric implements Metric {
    * @param name what errors and saved states call it
    * @param parts accumulators, names of values and more
    */
-  constructor(name: string, parts: MetricParts) {
+  constructor(name: N, parts: MetricParts<K>) {
     this.name = name;
-    this.keys = parts.keys ?? [name];
+    this.keys = parts.keys ?? [name as string as K];
     this.better = parts.better === undefined ? "up" : parts.better;
     this.capturable = parts.capturable ?? true;
     this.#parts = parts.parts;
@@ -89,7 +99,7 @@ export abstract class DeviceMetric implements Metric {
   abstract update(output: StepOutput): void;
 
   /** The values so far, by name. */
-  abstract compute(): Promise<Record<string, number>>;
+  abstract compute(): Promise<ValuesByName<K>>;
 
   /** Forgets everything. @throws {CaptureError} inside a captured step */
   reset(): void {
@@ -145,6 +155,12 @@ export abstract class DeviceMetric implements Metric {
     }
     const values = await other.read();
     this.#parts.forEach((part, i) => part.absorb(values[i]));
+  }
+
+  /** Numbers by the names of the values, in the order of `keys`. */
+  protected values(...numbers: readonly number[]): ValuesByName<K> {
+    const named = this.keys.map((key, i) => [key, numbers[i]]);
+    return Object.fromEntries(named) as ValuesByName<K>;
   }
 
   /** The numbers of all accumulators, of one moment. */

@@ -14,9 +14,10 @@ import {
   classLabels,
   countCodes,
 } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 
 /** What a score of yes-or-no decisions is made of. */
-export interface BinaryScoreOptions extends BinaryOptions {
+export interface BinaryScoreOptions<N extends string = string> extends BinaryOptions<N> {
   /** The value where it is undefined: 0 or 1. @default {0} */
   zeroDivision?: 0 | 1;
 }
@@ -27,7 +28,8 @@ export interface BinaryScoreOptions extends BinaryOptions {
  *
  * Step outputs need what `BinaryAccuracy` needs.
  */
-export abstract class BinaryScore extends DeviceMetric {
+export abstract class BinaryScore<N extends string = string, K extends string = N>
+  extends DeviceMetric<N, K, LabelFields> {
   readonly #counts: DeviceSum;
   readonly #cut: number;
   readonly #scores: readonly ScoreName[];
@@ -41,12 +43,12 @@ export abstract class BinaryScore extends DeviceMetric {
    * @throws {RangeError} if the threshold does not lie between 0 and 1, or `zeroDivision` is
    * neither 0 nor 1
    */
-  constructor(scores: readonly ScoreName[], options: BinaryScoreOptions) {
-    const { name = scores[0], zeroDivision = 0 } = options;
+  constructor(scores: readonly ScoreName[], options: BinaryScoreOptions<N>) {
+    const { name = scores[0] as string as N, zeroDivision = 0 } = options;
     const cut = binaryCut(name, options);
     checkZeroDivision(name, zeroDivision);
     const counts = new DeviceSum(4);
-    const keys = scores.map((score, i) => i === 0 ? name : `${name}/${score}`);
+    const keys = scores.map((score, i) => i === 0 ? name : `${name}/${score}`) as string[] as K[];
     super(name, { parts: [counts], keys, options: { cut, zeroDivision } });
     this.#counts = counts;
     this.#cut = cut;
@@ -67,12 +69,10 @@ export abstract class BinaryScore extends DeviceMetric {
   }
 
   /** The scores. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<K>> {
     const [[, missed, alarms, hits]] = (await this.read()).map((part) => Array.from(part));
     const counts: Counts = { hits, predicted: hits + alarms, actual: hits + missed };
-    return Object.fromEntries(
-      this.#scores.map((score, i) => [this.keys[i], scoreOf(score, counts, this.#undefined)]),
-    );
+    return this.values(...this.#scores.map((score) => scoreOf(score, counts, this.#undefined)));
   }
 }
 
@@ -109,14 +109,15 @@ export function checkZeroDivision(metric: string, zeroDivision: number): void {
  * assertEquals([precision, recall], [0.5, 0.5]);
  * ```
  */
-export class BinaryF1 extends BinaryScore {
+export class BinaryF1<N extends string = "f1">
+  extends BinaryScore<N, N | `${N}/precision` | `${N}/recall`> {
   /**
    * Makes the metric, without samples.
    *
    * @param options threshold, kind of the predictions, name, and value where undefined
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  constructor(options: BinaryScoreOptions = {}) {
+  constructor(options: BinaryScoreOptions<N> = {}) {
     super(["f1", "precision", "recall"], options);
   }
 }
@@ -144,14 +145,14 @@ export class BinaryF1 extends BinaryScore {
  * assertEquals((await metric.compute()).precision, 0.5);
  * ```
  */
-export class BinaryPrecision extends BinaryScore {
+export class BinaryPrecision<N extends string = "precision"> extends BinaryScore<N> {
   /**
    * Makes the metric, without samples.
    *
    * @param options threshold, kind of the predictions, name, and value where undefined
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  constructor(options: BinaryScoreOptions = {}) {
+  constructor(options: BinaryScoreOptions<N> = {}) {
     super(["precision"], options);
   }
 }
@@ -179,24 +180,24 @@ export class BinaryPrecision extends BinaryScore {
  * assertEquals((await metric.compute()).recall, 0.5);
  * ```
  */
-export class BinaryRecall extends BinaryScore {
+export class BinaryRecall<N extends string = "recall"> extends BinaryScore<N> {
   /**
    * Makes the metric, without samples.
    *
    * @param options threshold, kind of the predictions, name, and value where undefined
    * @throws {RangeError} if the threshold does not lie between 0 and 1
    */
-  constructor(options: BinaryScoreOptions = {}) {
+  constructor(options: BinaryScoreOptions<N> = {}) {
     super(["recall"], options);
   }
 }
 
 /** Options of `MacroF1`. */
-export interface MacroF1Options {
+export interface MacroF1Options<N extends string = string> {
   /** Number of classes. */
   numClasses: number;
   /** The name of the value. @default {"f1_macro"} */
-  name?: string;
+  name?: N;
   /** The target of samples that do not count. @default {none} */
   ignoreIndex?: number;
 }
@@ -226,7 +227,7 @@ export interface MacroF1Options {
  * assertAlmostEquals(value, 2 / 3, 1e-12);
  * ```
  */
-export class MacroF1 extends DeviceMetric {
+export class MacroF1<N extends string = "f1_macro"> extends DeviceMetric<N, N, LabelFields> {
   #classes: number;
   #counts: ClassCounts;
   #ignoreIndex: number | undefined;
@@ -237,8 +238,8 @@ export class MacroF1 extends DeviceMetric {
    * @param options number of classes, name, and the target to ignore
    * @throws {RangeError} if `numClasses` is no whole number from 1, or `ignoreIndex` no i32
    */
-  constructor(options: MacroF1Options) {
-    const { numClasses, name = "f1_macro", ignoreIndex } = options;
+  constructor(options: MacroF1Options<N>) {
+    const { numClasses, name = "f1_macro" as N, ignoreIndex } = options;
     checkCount(name, "numClasses", numClasses);
     checkIgnored(name, ignoreIndex);
     const counts = new ClassCounts(numClasses);
@@ -265,9 +266,9 @@ export class MacroF1 extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [numbers] = await this.read();
     const scores = this.#counts.of(this.name, numbers).map((counts) => scoreOf("f1", counts, 0));
-    return { [this.name]: scores.reduce((sum, score) => sum + score, 0) / this.#classes };
+    return this.values(scores.reduce((sum, score) => sum + score, 0) / this.#classes);
   }
 }

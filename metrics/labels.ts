@@ -5,13 +5,13 @@ import { arange, full, ShapeError, showShape, type Tensor, zeros } from "../core
 import { tensorField } from "./metric.ts";
 
 /** How a binary metric turns predictions into labels. */
-export interface BinaryOptions {
+export interface BinaryOptions<N extends string = string> {
   /** Predictions from this probability on count as positive, between 0 and 1. @default {0.5} */
   threshold?: number;
   /** Whether predictions are logits (true) or probabilities (false). @default {true} */
   applySigmoid?: boolean;
   /** What the names of the values start with. */
-  name?: string;
+  name?: N;
 }
 
 /** How a metric finds classes. */

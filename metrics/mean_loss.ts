@@ -5,14 +5,14 @@ import { ShapeError, showShape } from "../core/mod.ts";
 import { HostSum } from "./accumulator.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
-import { tensorField } from "./metric.ts";
+import { tensorField, type ValuesByName } from "./metric.ts";
 
 /** Options of `MeanLoss`. */
-export interface MeanLossOptions {
+export interface MeanLossOptions<N extends string = string, F extends string = string> {
   /** The name of the value. @default {"loss"} */
-  name?: string;
+  name?: N;
   /** The name of the tensor in the step output. @default {"loss"} */
-  field?: string;
+  field?: F;
 }
 
 /**
@@ -36,8 +36,9 @@ export interface MeanLossOptions {
  * assertEquals((await mean.compute()).loss, 2);
  * ```
  */
-export class MeanLoss extends DeviceMetric {
-  #field: string;
+export class MeanLoss<N extends string = "loss", F extends string = "loss">
+  extends DeviceMetric<N, N, F> {
+  #field: F;
   #sum: DeviceSum;
   #weight: HostSum;
 
@@ -46,8 +47,8 @@ export class MeanLoss extends DeviceMetric {
    *
    * @param options the names of the value and of the tensor
    */
-  constructor(options: MeanLossOptions = {}) {
-    const { name = "loss", field = "loss" } = options;
+  constructor(options: MeanLossOptions<N, F> = {}) {
+    const { name = "loss" as N, field = "loss" as F } = options;
     const [sum, weight] = [new DeviceSum(1, "f32"), new HostSum()];
     super(name, { parts: [sum, weight], better: "down", options: { field } });
     this.#field = field;
@@ -75,8 +76,8 @@ export class MeanLoss extends DeviceMetric {
   }
 
   /** The weighted mean. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [[sum], [weight]] = (await this.read()).map((part) => Array.from(part));
-    return { [this.name]: sum / weight };
+    return this.values(sum / weight);
   }
 }

@@ -7,15 +7,15 @@ import { HostSum } from "./accumulator.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
 import { checkCount } from "./labels.ts";
-import { type Better, scalarField } from "./metric.ts";
+import { type Better, scalarField, type ValuesByName } from "./metric.ts";
 import { Window } from "./window.ts";
 
 /** Options of `RunningMean`. */
-export interface RunningMeanOptions {
+export interface RunningMeanOptions<F extends string = string, N extends string = string> {
   /** The name of the number in the step output. */
-  field: string;
+  field: F;
   /** The name of the value. @default {the field} */
-  name?: string;
+  name?: N;
   /** Whether steps weigh by their samples, else all the same. @default {false} */
   weighted?: boolean;
   /** Whether larger or smaller values are better. @default {null} */
@@ -48,8 +48,9 @@ function refuseHost(metric: string): void {
  * assertEquals((await mean.compute()).lr, 0.5);
  * ```
  */
-export class RunningMean extends DeviceMetric {
-  readonly #field: string;
+export class RunningMean<F extends string = string, N extends string = F>
+  extends DeviceMetric<N, N, F> {
+  readonly #field: F;
   readonly #weighted: boolean;
   readonly #device: DeviceSum;
   readonly #host: HostSum;
@@ -60,8 +61,8 @@ export class RunningMean extends DeviceMetric {
    *
    * @param options the names of number and value, and how steps weigh
    */
-  constructor(options: RunningMeanOptions) {
-    const { field, name = field, weighted = false, better = null } = options;
+  constructor(options: RunningMeanOptions<F, N>) {
+    const { field, name = field as string as N, weighted = false, better = null } = options;
     const [device, host, weight] = [new DeviceSum(1, "f32"), new HostSum("number"), new HostSum()];
     super(name, {
       parts: [device, host, weight],
@@ -94,14 +95,15 @@ export class RunningMean extends DeviceMetric {
   }
 
   /** The mean. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [[device], [host], [weight]] = (await this.read()).map((part) => Array.from(part));
-    return { [this.name]: (device + host) / weight };
+    return this.values((device + host) / weight);
   }
 }
 
 /** Options of `WindowedMean`. */
-export interface WindowedMeanOptions extends RunningMeanOptions {
+export interface WindowedMeanOptions<F extends string = string, N extends string = string>
+  extends RunningMeanOptions<F, N> {
   /** How many steps the mean goes over, at most 65536. @default {100} */
   window?: number;
 }
@@ -125,8 +127,9 @@ export interface WindowedMeanOptions extends RunningMeanOptions {
  * assertEquals((await mean.compute()).loss, 1.5);
  * ```
  */
-export class WindowedMean extends DeviceMetric {
-  readonly #field: string;
+export class WindowedMean<F extends string = string, N extends string = F>
+  extends DeviceMetric<N, N, F> {
+  readonly #field: F;
   readonly #weighted: boolean;
   readonly #window: Window;
 
@@ -136,8 +139,9 @@ export class WindowedMean extends DeviceMetric {
    * @param options the names of number and value, length of the window, and how steps weigh
    * @throws {RangeError} if `window` is no whole number from 1 to 65536
    */
-  constructor(options: WindowedMeanOptions) {
-    const { field, name = field, weighted = false, better = null, window = 100 } = options;
+  constructor(options: WindowedMeanOptions<F, N>) {
+    const { field, name = field as string as N, weighted = false, better = null, window = 100 } =
+      options;
     checkCount(name, "window", window, 2 ** 16);
     const values = new Window(window);
     super(name, {
@@ -168,8 +172,8 @@ export class WindowedMean extends DeviceMetric {
   }
 
   /** The mean. */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [numbers] = await this.read();
-    return { [this.name]: this.#window.mean(numbers) };
+    return this.values(this.#window.mean(numbers));
   }
 }

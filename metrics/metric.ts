@@ -6,13 +6,14 @@ import type { StepOutput } from "../core/engine/mod.ts";
 /**
  * Folds the outputs of many steps into a few numbers.
  *
- * `update` only gives work to the device; `compute` waits for it and reads.
+ * `update` only gives work to the device; `compute` waits for it and reads. `K` is the type of the
+ * names of its values, as far as the compiler knows them.
  */
-export interface Metric {
+export interface Metric<K extends string = string> {
   /** What errors and saved states call it, and what the names of its values start with. */
   readonly name: string;
   /** The names of the values that `compute` gives. */
-  readonly keys: readonly string[];
+  readonly keys: readonly K[];
   /**
    * Whether larger values are better, smaller ones, or neither; null also where values differ in
    * that.
@@ -45,6 +46,13 @@ export interface Metric {
    */
   merge?(other: Metric): Promise<void>;
 }
+
+/** Values of a metric by name. */
+// NoInfer: in an array of metrics, `new MeanLoss()` would else be one of any name.
+export type ValuesByName<K extends string> = { [P in NoInfer<K>]: number };
+
+/** The values of a step output that metrics of labels and of regressions read. */
+export type LabelFields = "predictions" | "targets";
 
 /** Whether larger values are better ("up"), smaller ones ("down"), or neither. */
 export type Better = "up" | "down" | null;

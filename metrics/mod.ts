@@ -14,7 +14,9 @@
  * All weigh samples alike, also where the last batch is smaller; save what they have counted as
  * JSON (`state`, `load`); and can be merged with those of other processes (`merge`).
  * `MetricsCallback` binds them to an engine, `MetricCollection` makes one of several,
- * `DeviceMetric` is the base for more of them.
+ * `DeviceMetric` is the base for more of them. Their types know the names of their values and what
+ * they read, so the compiler refuses a name that nobody writes, such as one to monitor, and a metric
+ * on steps that do not return what it needs.
  *
  * @example Make a metric of one's own: the largest loss
  * ```ts
@@ -22,9 +24,9 @@
  * import { type Metric, MetricsCallback } from "@legoml/legoml/metrics";
  * import { assertEquals } from "@std/assert";
  *
- * class Largest implements Metric {
+ * class Largest implements Metric<"largest"> {
  *   readonly name = "largest";
- *   readonly keys = ["largest"];
+ *   readonly keys = ["largest"] as const;
  *   readonly better = "down";
  *   #value = -Infinity;
  *   reset(): void {
@@ -79,7 +81,7 @@ export {
   type ReliabilityBin,
 } from "./calibration.ts";
 export { MetricsCallback } from "./callback.ts";
-export type { ClassAverage, ScoreName } from "./class_counts.ts";
+export type { ClassAverage, ClassKey, ClassName, ScoreName } from "./class_counts.ts";
 export {
   ClassScore,
   type ClassScoreOptions,
@@ -88,6 +90,14 @@ export {
   MultiClassRecall,
 } from "./class_scores.ts";
 export { MetricCollection, type MetricCollectionOptions } from "./collection.ts";
+export type {
+  CollectionKey,
+  MemberKey,
+  MetricKey,
+  Metrics,
+  ReadsOf,
+  RenamedKey,
+} from "./collection_names.ts";
 export { ConfusionMatrix, type ConfusionMatrixOptions, type ConfusionShares } from "./confusion.ts";
 export {
   PearsonCorrelation,
@@ -114,7 +124,14 @@ export {
   WindowedMean,
   type WindowedMeanOptions,
 } from "./mean_value.ts";
-export { type Better, betterOf, type Metric, MetricInputError } from "./metric.ts";
+export {
+  type Better,
+  betterOf,
+  type LabelFields,
+  type Metric,
+  MetricInputError,
+  type ValuesByName,
+} from "./metric.ts";
 export {
   MeanAbsoluteError,
   MeanError,
@@ -125,9 +142,11 @@ export {
 export {
   ClassificationReport,
   type ClassificationReportOptions,
+  type ReportKey,
   type ReportRow,
 } from "./report.ts";
 export {
+  type AreaAverage,
   BinaryArea,
   type BinaryAreaOptions,
   ClassArea,

@@ -6,11 +6,12 @@ import { HostSum } from "./accumulator.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
 import { pairsOf } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 
 /** Options of metrics of numbers. */
-export interface RegressionOptions {
+export interface RegressionOptions<N extends string = string> {
   /** The name of the value. */
-  name?: string;
+  name?: N;
 }
 
 /** Predictions and targets as f32 columns [M]. */
@@ -29,7 +30,7 @@ export function columnsOf(
  * Step outputs need `predictions` and `targets` of the same shape up to axes of size 1; every
  * element counts as one value.
  */
-export abstract class MeanError extends DeviceMetric {
+export abstract class MeanError<N extends string = string> extends DeviceMetric<N, N, LabelFields> {
   readonly #sum: DeviceSum;
   readonly #count: HostSum;
   readonly #error: (difference: Tensor) => Tensor;
@@ -40,7 +41,7 @@ export abstract class MeanError extends DeviceMetric {
    * @param name the name of the value
    * @param error of differences, element by element
    */
-  constructor(name: string, error: (difference: Tensor) => Tensor) {
+  constructor(name: N, error: (difference: Tensor) => Tensor) {
     const [sum, count] = [new DeviceSum(1, "f32"), new HostSum()];
     super(name, { parts: [sum, count], better: "down" });
     this.#sum = sum;
@@ -64,8 +65,8 @@ export abstract class MeanError extends DeviceMetric {
   }
 
   /** The mean error; NaN without values, and where one of them is NaN. */
-  async compute(): Promise<Record<string, number>> {
-    return { [this.name]: await this.mean() };
+  async compute(): Promise<ValuesByName<N>> {
+    return this.values(await this.mean());
   }
 
   /** The mean of the function of the differences. */
@@ -99,14 +100,14 @@ export abstract class MeanError extends DeviceMetric {
  * assertEquals((await error.compute()).mae, 2);
  * ```
  */
-export class MeanAbsoluteError extends MeanError {
+export class MeanAbsoluteError<N extends string = "mae"> extends MeanError<N> {
   /**
    * Makes the metric, without values.
    *
    * @param options the name, by default "mae"
    */
-  constructor(options: RegressionOptions = {}) {
-    super(options.name ?? "mae", (difference) => difference.abs());
+  constructor(options: RegressionOptions<N> = {}) {
+    super(options.name ?? "mae" as N, (difference) => difference.abs());
   }
 }
 
@@ -133,14 +134,14 @@ export class MeanAbsoluteError extends MeanError {
  * assertEquals((await error.compute()).mse, 5);
  * ```
  */
-export class MeanSquaredError extends MeanError {
+export class MeanSquaredError<N extends string = "mse"> extends MeanError<N> {
   /**
    * Makes the metric, without values.
    *
    * @param options the name, by default "mse"
    */
-  constructor(options: RegressionOptions = {}) {
-    super(options.name ?? "mse", (difference) => difference.square());
+  constructor(options: RegressionOptions<N> = {}) {
+    super(options.name ?? "mse" as N, (difference) => difference.square());
   }
 }
 
@@ -167,18 +168,18 @@ export class MeanSquaredError extends MeanError {
  * assertEquals((await error.compute()).rmse, 1);
  * ```
  */
-export class RootMeanSquaredError extends MeanError {
+export class RootMeanSquaredError<N extends string = "rmse"> extends MeanError<N> {
   /**
    * Makes the metric, without values.
    *
    * @param options the name, by default "rmse"
    */
-  constructor(options: RegressionOptions = {}) {
-    super(options.name ?? "rmse", (difference) => difference.square());
+  constructor(options: RegressionOptions<N> = {}) {
+    super(options.name ?? "rmse" as N, (difference) => difference.square());
   }
 
   /** The root of the mean. */
-  override async compute(): Promise<Record<string, number>> {
-    return { [this.name]: Math.sqrt(await this.mean()) };
+  override async compute(): Promise<ValuesByName<N>> {
+    return this.values(Math.sqrt(await this.mean()));
   }
 }

@@ -12,10 +12,11 @@ import {
 import { DeviceMetric } from "./device_metric.ts";
 import { checkZeroDivision } from "./f1.ts";
 import { checkClasses, checkCount, checkIgnored, classLabels } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 import { textTable } from "./table.ts";
 
 /** Options of `ClassificationReport`. */
-export interface ClassificationReportOptions {
+export interface ClassificationReportOptions<N extends string = string> {
   /** Number of classes. */
   numClasses: number;
   /** Names of the classes. @default {their numbers} */
@@ -25,7 +26,7 @@ export interface ClassificationReportOptions {
   /** The target of samples that do not count. @default {none} */
   ignoreIndex?: number;
   /** What the names of the values start with, before a slash. @default {"report"} */
-  name?: string;
+  name?: N;
 }
 
 /** One class of a `ClassificationReport`. */
@@ -42,7 +43,10 @@ export interface ReportRow {
   readonly support: number;
 }
 
-const SCORES: readonly ScoreName[] = ["precision", "recall", "f1"];
+/** The names of the values of a report. */
+export type ReportKey<N extends string> = `${N}/${"accuracy" | ScoreName}`;
+
+const SCORES = ["precision", "recall", "f1"] as const;
 
 /**
  * Precision, recall, F1 and support of every class, as scikit-learn's `classification_report`.
@@ -71,7 +75,8 @@ const SCORES: readonly ScoreName[] = ["precision", "recall", "f1"];
  * console.log(await report.table());
  * ```
  */
-export class ClassificationReport extends DeviceMetric {
+export class ClassificationReport<N extends string = "report">
+  extends DeviceMetric<N, ReportKey<N>, LabelFields> {
   readonly #names: readonly string[];
   readonly #undefined: number;
   readonly #ignoreIndex: number | undefined;
@@ -83,8 +88,8 @@ export class ClassificationReport extends DeviceMetric {
    * @param options classes, and what is undefined or ignored
    * @throws {RangeError} if an option has no meaning
    */
-  constructor(options: ClassificationReportOptions) {
-    const { numClasses, classNames, zeroDivision = 0, ignoreIndex, name = "report" } = options;
+  constructor(options: ClassificationReportOptions<N>) {
+    const { numClasses, classNames, zeroDivision = 0, ignoreIndex, name = "report" as N } = options;
     checkCount(name, "numClasses", numClasses);
     checkZeroDivision(name, zeroDivision);
     checkIgnored(name, ignoreIndex);
@@ -92,7 +97,7 @@ export class ClassificationReport extends DeviceMetric {
     const counts = new ClassCounts(numClasses);
     super(name, {
       parts: [counts.sum],
-      keys: ["accuracy", ...SCORES].map((key) => `${name}/${key}`),
+      keys: (["accuracy", ...SCORES] as const).map((key): ReportKey<N> => `${name}/${key}`),
       options: { numClasses, ignoreIndex },
     });
     this.#names = names;
@@ -119,11 +124,11 @@ export class ClassificationReport extends DeviceMetric {
    *
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<ReportKey<N>>> {
     const classes = await this.#classes();
     const macro = SCORES.map((score) => averageScore(score, classes, "macro", this.#undefined));
     const values = [averageScore("recall", classes, "micro", 0), ...macro];
-    return Object.fromEntries(this.keys.map((key, i) => [key, values[i]]));
+    return this.values(...values);
   }
 
   /**

@@ -1,14 +1,15 @@
 /** What the areas under curves have in common. */
 
 import type { StepOutput } from "../core/engine/mod.ts";
-import { namesOfClasses } from "./class_counts.ts";
+import { type ClassKey, keysOfClasses, namesOfClasses } from "./class_counts.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { binaryLabels, checkClasses, checkCount, classLabels } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 import { ScoreStorage, type ScoreStorageOptions } from "./scores.ts";
 import { positivesOf, type ThresholdCounts } from "./thresholds.ts";
 
 /** Options of areas under curves of yes-or-no questions. */
-export interface BinaryAreaOptions extends ScoreStorageOptions {
+export interface BinaryAreaOptions<N extends string = string> extends ScoreStorageOptions {
   /**
    * Whether predictions are logits (true) or probabilities (false); of account only with `bins`,
    * since the areas depend on the order of the scores alone.
@@ -16,7 +17,7 @@ export interface BinaryAreaOptions extends ScoreStorageOptions {
    */
   applySigmoid?: boolean;
   /** The name of the value. */
-  name?: string;
+  name?: N;
 }
 
 /**
@@ -24,7 +25,8 @@ export interface BinaryAreaOptions extends ScoreStorageOptions {
  *
  * Step outputs need what `BinaryAccuracy` needs.
  */
-export abstract class BinaryArea extends DeviceMetric {
+export abstract class BinaryArea<N extends string = string>
+  extends DeviceMetric<N, N, LabelFields> {
   readonly #storage: ScoreStorage;
   readonly #applySigmoid: boolean;
   readonly #area: (counts: ThresholdCounts) => number;
@@ -38,7 +40,7 @@ export abstract class BinaryArea extends DeviceMetric {
    */
   constructor(
     area: (counts: ThresholdCounts) => number,
-    options: BinaryAreaOptions & { name: string },
+    options: BinaryAreaOptions<N> & { name: N },
   ) {
     const { name, applySigmoid = true, bins } = options;
     const storage = new ScoreStorage(name, 1, options);
@@ -73,8 +75,8 @@ export abstract class BinaryArea extends DeviceMetric {
    *
    * @throws {RangeError} if scores were NaN or, with `bins`, probabilities not from 0 to 1
    */
-  async compute(): Promise<Record<string, number>> {
-    return { [this.name]: this.#area(await this.counts()) };
+  async compute(): Promise<ValuesByName<N>> {
+    return this.values(this.#area(await this.counts()));
   }
 
   /** Counts at every threshold. */
@@ -84,8 +86,14 @@ export abstract class BinaryArea extends DeviceMetric {
   }
 }
 
+/** How the areas of the classes become one number, or stay several. */
+export type AreaAverage = "macro" | "weighted" | "none";
+
 /** Options of areas under curves of each class against the others. */
-export interface ClassAreaOptions extends ScoreStorageOptions {
+export interface ClassAreaOptions<
+  N extends string = string,
+  A extends AreaAverage = AreaAverage,
+> extends ScoreStorageOptions {
   /** Number of classes, from 2. */
   numClasses: number;
   /**
@@ -93,13 +101,13 @@ export interface ClassAreaOptions extends ScoreStorageOptions {
    * targets; "none": a value for each class.
    * @default {"macro"}
    */
-  average?: "macro" | "weighted" | "none";
+  average?: A;
   /** Whether predictions are logits (true) or probabilities (false). @default {true} */
   applySoftmax?: boolean;
   /** Names of the classes, for the names of the values of "none". @default {their numbers} */
   classNames?: readonly string[];
   /** The name of the value; with "none" the names are this one, a slash, and the class. */
-  name?: string;
+  name?: N;
 }
 
 /**
@@ -107,10 +115,13 @@ export interface ClassAreaOptions extends ScoreStorageOptions {
  *
  * Step outputs need what `MultiClassAccuracy` needs.
  */
-export abstract class ClassArea extends DeviceMetric {
+export abstract class ClassArea<
+  N extends string = string,
+  A extends AreaAverage = AreaAverage,
+> extends DeviceMetric<N, ClassKey<N, A>, LabelFields> {
   readonly #storage: ScoreStorage;
   readonly #classes: number;
-  readonly #average: "macro" | "weighted" | "none";
+  readonly #average: AreaAverage;
   readonly #applySoftmax: boolean;
   readonly #area: (counts: ThresholdCounts) => number;
 
@@ -123,9 +134,10 @@ export abstract class ClassArea extends DeviceMetric {
    */
   constructor(
     area: (counts: ThresholdCounts) => number,
-    options: ClassAreaOptions & { name: string },
+    options: ClassAreaOptions<N, A> & { name: N },
   ) {
-    const { name, numClasses, average = "macro", applySoftmax = true, bins } = options;
+    const { name, numClasses, applySoftmax = true, bins } = options;
+    const average: AreaAverage = options.average ?? "macro";
     checkCount(name, "numClasses", numClasses);
     if (numClasses < 2 || !["macro", "weighted", "none"].includes(average)) {
       throw new RangeError(
@@ -137,7 +149,7 @@ export abstract class ClassArea extends DeviceMetric {
     const storage = new ScoreStorage(name, numClasses, options);
     super(name, {
       parts: [storage.part],
-      keys: average === "none" ? names.map((label) => `${name}/${label}`) : [name],
+      keys: keysOfClasses(name, average, names) as ClassKey<N, A>[],
       capturable: storage.binned,
       options: { numClasses, bins, applySoftmax },
     });
@@ -172,11 +184,11 @@ export abstract class ClassArea extends DeviceMetric {
    * @throws {RangeError} if targets were no labels from 0 to `numClasses` − 1, or scores NaN or,
    * with `bins`, not from 0 to 1
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<ClassKey<N, A>>> {
     const counts = await this.counts();
     const areas = counts.map(this.#area);
     const values = this.#average === "none" ? areas : [this.#meanOf(areas, counts)];
-    return Object.fromEntries(this.keys.map((key, i) => [key, values[i]]));
+    return this.values(...values);
   }
 
   /** Counts at every threshold for each class. */

@@ -6,9 +6,10 @@ import { countRight, shareOfRight } from "./accuracy.ts";
 import { DeviceMetric } from "./device_metric.ts";
 import { DeviceSum } from "./device_sum.ts";
 import { checkIgnored, checkOutside, classLabels, countCodes } from "./labels.ts";
+import type { LabelFields, ValuesByName } from "./metric.ts";
 
 /** Options of the metrics of tokens. */
-export interface TokenOptions {
+export interface TokenOptions<N extends string = string> {
   /** The target of tokens that do not count. @default {-100} */
   ignoreIndex?: number;
   /**
@@ -17,7 +18,7 @@ export interface TokenOptions {
    */
   classDim?: number;
   /** The name of the value. @default {"token_accuracy" or "perplexity"} */
-  name?: string;
+  name?: N;
 }
 
 /**
@@ -44,7 +45,8 @@ export interface TokenOptions {
  * assertEquals((await accuracy.compute()).token_accuracy, 0.5);
  * ```
  */
-export class TokenAccuracy extends DeviceMetric {
+export class TokenAccuracy<N extends string = "token_accuracy">
+  extends DeviceMetric<N, N, LabelFields> {
   readonly #counts: DeviceSum;
   readonly #options: { readonly ignoreIndex: number; readonly classDim: number };
   #classes: number | null = null;
@@ -55,8 +57,8 @@ export class TokenAccuracy extends DeviceMetric {
    * @param options the target to ignore, the axis of the vocabulary, and name
    * @throws {RangeError} if `ignoreIndex` is no i32
    */
-  constructor(options: TokenOptions = {}) {
-    const { ignoreIndex = -100, classDim = -1, name = "token_accuracy" } = options;
+  constructor(options: TokenOptions<N> = {}) {
+    const { ignoreIndex = -100, classDim = -1, name = "token_accuracy" as N } = options;
     checkIgnored(name, ignoreIndex);
     const counts = new DeviceSum(3);
     super(name, { parts: [counts], options: { ignoreIndex } });
@@ -81,9 +83,9 @@ export class TokenAccuracy extends DeviceMetric {
    *
    * @throws {RangeError} if targets were neither tokens from 0 to V − 1 nor to be ignored
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [counts] = await this.read();
-    return { [this.name]: shareOfRight(this.name, counts, this.#classes) };
+    return this.values(shareOfRight(this.name, counts, this.#classes));
   }
 }
 
@@ -116,7 +118,7 @@ const CODES = 2;
  * assertAlmostEquals((await perplexity.compute()).perplexity, 2, 1e-6);
  * ```
  */
-export class Perplexity extends DeviceMetric {
+export class Perplexity<N extends string = "perplexity"> extends DeviceMetric<N, N, LabelFields> {
   readonly #loss: DeviceSum;
   readonly #counts: DeviceSum;
   readonly #options: { readonly ignoreIndex: number; readonly classDim: number };
@@ -128,8 +130,8 @@ export class Perplexity extends DeviceMetric {
    * @param options the target to ignore, the axis of the vocabulary, and name
    * @throws {RangeError} if `ignoreIndex` is no i32
    */
-  constructor(options: TokenOptions = {}) {
-    const { ignoreIndex = -100, classDim = -1, name = "perplexity" } = options;
+  constructor(options: TokenOptions<N> = {}) {
+    const { ignoreIndex = -100, classDim = -1, name = "perplexity" as N } = options;
     checkIgnored(name, ignoreIndex);
     const [loss, counts] = [new DeviceSum(1, "f32"), new DeviceSum(CODES)];
     super(name, { parts: [loss, counts], better: "down", options: { ignoreIndex } });
@@ -164,9 +166,9 @@ export class Perplexity extends DeviceMetric {
    *
    * @throws {RangeError} if targets were neither tokens from 0 to V − 1 nor to be ignored
    */
-  async compute(): Promise<Record<string, number>> {
+  async compute(): Promise<ValuesByName<N>> {
     const [[loss], [tokens, outside]] = (await this.read()).map((part) => Array.from(part));
     checkOutside(this.name, outside, tokens + outside, this.#classes);
-    return { [this.name]: Math.exp(loss / tokens) };
+    return this.values(Math.exp(loss / tokens));
   }
 }

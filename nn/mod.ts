@@ -61,7 +61,13 @@ export {
   ModelEma,
   type ModelEmaOptions,
 } from "./model_ema.ts";
-export { EmaCallback, type EmaCallbackOptions } from "./ema_callback.ts";
+export {
+  type BatchOf,
+  type BufferAverages,
+  EmaCallback,
+  type EmaCallbackOptions,
+  type EmaMetric,
+} from "./ema_callback.ts";
 export { GroupNorm, type GroupNormOptions, LayerNorm, type LayerNormOptions } from "./norm.ts";
 export { Dropout, type DropoutOptions } from "./dropout.ts";
 export { AdaptiveAvgPool2d, AvgPool2d, MaxPool2d } from "./pool.ts";
@@ -240,6 +246,7 @@ export {
   slots,
 } from "./block_node.ts";
 export type { ActivationFactory, BlockFactory, BlockSizes, NormFactory } from "./factories.ts";
+export { ModelSummaryCallback, type ModelSummaryOptions } from "./summary_callback.ts";
 export { summarize, type Summary, type SummaryOptions, type SummaryRow } from "./summary.ts";
 export * as field from "./field.ts";
 export * from "./blocks/mod.ts";

@@ -49,6 +49,38 @@ export function leaveEpoch(loader: unknown, epoch: number | undefined): void {
   (loader as Required<Positioned>).load({ epoch: epoch + 1, position: 0 });
 }
 
+/** Takes a loader to the start of its epoch, where it knows its position. */
+export function restartEpoch(loader: unknown): void {
+  const epoch = loaderEpoch(loader);
+  if (epoch !== undefined) (loader as Required<Positioned>).load({ epoch, position: 0 });
+}
+
+/** Where a loader is, as its `state` tells; null where it has none that could be loaded. */
+export function loaderState(loader: unknown): unknown {
+  const { state, load } = loader as Positioned;
+  return typeof state === "function" && typeof load === "function" ? state.call(loader) : null;
+}
+
+/**
+ * Takes a loader to where it was.
+ *
+ * @param loader what is iterated over
+ * @param saved what `loaderState` gave
+ * @param owner whose loader it is, for errors
+ * @throws {TypeError} if only one of them has a position
+ */
+export function loadLoader(loader: unknown, saved: unknown, owner: string): void {
+  const here = loaderState(loader) !== null;
+  if (here !== (saved !== null && saved !== undefined)) {
+    throw new TypeError(
+      `Cannot load the state of ${owner}: expected a loader ${
+        here ? "with" : "without"
+      } a state as here, found one ${here ? "without" : "with"} it`,
+    );
+  }
+  if (here) (loader as Required<Positioned>).load(saved as never);
+}
+
 /** The same batch again and again. */
 export function* repeated<B>(batch: B): Generator<B> {
   while (true) yield batch;

@@ -12,6 +12,8 @@ import type {
   StepStartEvent,
 } from "./events.ts";
 import { EVENT_METHODS, EVENT_NAMES } from "./events.ts";
+import type { MetricSource } from "./metric_source.ts";
+import type { FieldOf, OutputReader } from "./output_fields.ts";
 import type { StepOutput } from "./step_output.ts";
 
 /** The part of an event's work that a handler does; it decides when the handler runs. */
@@ -95,11 +97,27 @@ export interface Callback<
   onEngineEnd?(event: EngineEndEvent<O, C>): HandlerResult;
   /** Called when the step, the loader or a handler threw. */
   onException?(event: ExceptionEvent<O, C>): HandlerResult;
+  /**
+   * What else must be saved, by name: objects with a state dict, a state, or a position. They may
+   * hold tensors, which `state` may not; a `CheckpointCallback` saves them with the run.
+   */
+  readonly parts?: Readonly<Record<string, object>>;
   /** What must be saved to continue later, as JSON values. */
   state?(): unknown;
   /** Takes back what `state` gave. */
   load?(state: unknown): HandlerResult;
 }
+
+/**
+ * A callback as an engine takes it: one that says which metrics it writes (`K`), or not, and that
+ * reads no value of the steps' outputs that they do not have.
+ */
+export type AddedCallback<
+  B = unknown,
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> = Callback<B, O, C> & Partial<MetricSource<K>> & OutputReader<FieldOf<O>>;
 
 /** The name of a callback: its own, or that of its class. */
 export function callbackName(callback: Callback): string {
@@ -112,7 +130,7 @@ export function callbackName(callback: Callback): string {
  *
  * @param callback the object to look at
  * @throws {TypeError} if it is no object, has no event method, has a method with almost the name of
- * an event method, an unknown phase, or `state` without `load`
+ * an event method, an unknown phase, `state` without `load`, or `metricKeys` without `betterOf`
  */
 export function checkCallback(callback: Callback): void {
   if (typeof callback !== "object" || callback === null) {
@@ -131,13 +149,18 @@ export function checkCallback(callback: Callback): void {
     );
   }
   if (callback.phase !== undefined) checkPhase(callback.phase, `callback "${name}"`);
-  if ((callback.state === undefined) !== (callback.load === undefined)) {
-    throw new TypeError(
-      `Cannot add callback "${name}": expected both state and load or neither, found only ${
-        callback.state === undefined ? "load" : "state"
-      }`,
-    );
-  }
+  checkPair(callback, ["state", "load"]);
+  // Many things have a direction, but only a source of metrics has names.
+  if ("metricKeys" in callback) checkPair(callback, ["metricKeys", "betterOf"]);
+}
+
+function checkPair(callback: Callback, names: readonly [string, string]): void {
+  const there = names.filter((name) => callback[name as keyof Callback] !== undefined);
+  if (there.length !== 1) return;
+  throw new TypeError(
+    `Cannot add callback "${callbackName(callback)}": expected both ${names.join(" and ")} or ` +
+      `neither, found only ${there[0]}`,
+  );
 }
 
 /** Throws unless `phase` is one of the known phases. */

@@ -1,13 +1,16 @@
 /** The engine: runs a step function over batches and fires events on the way. */
 
 import type { Loader } from "./batches.ts";
-import type { Callback, HandlerResult } from "./callback.ts";
+import type { AddedCallback, Callback, HandlerResult } from "./callback.ts";
+import type { EarlyStoppingCallback, EarlyStoppingOptions } from "./callbacks/early_stopping.ts";
+import type { CheckpointChoice } from "./checkpointer.ts";
 import type { Context } from "./context.ts";
 import type { EmitArguments, EmittedEvent, EventType } from "./event_type.ts";
 import type { EventMap, EventName } from "./events.ts";
 import type { HandlerOptions } from "./filters.ts";
 import type { Subscription } from "./handlers.ts";
 import type { LoopOptions } from "./limits.ts";
+import type { MetricSource, MonitorName } from "./metric_source.ts";
 import { EngineRuntime } from "./runtime.ts";
 import type { EngineState, EngineStateJson } from "./state.ts";
 import type { OutputOf, StepOutput } from "./step_output.ts";
@@ -29,9 +32,10 @@ export interface EngineOptions<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
+  K extends string = string,
 > {
   /** Objects whose methods the engine calls at its events. */
-  callbacks?: readonly Callback<B, O, C>[];
+  callbacks?: readonly AddedCallback<B, O, C, K>[];
   /** How errors and logs call the engine. @default {"engine"} */
   name?: string;
 }
@@ -52,21 +56,27 @@ export interface EngineSnapshot {
  * its output, which lives until the next step's, and what was kept. Handlers see detached tensors.
  * Handlers of the other events run in a scope of their own.
  *
- * `B` is the type of a batch, `O` that of the step's output, `C` that of the context.
+ * `B` is the type of a batch, `O` that of the step's output, `C` that of the context. `K` are the
+ * names of the metrics: those of the callbacks in the options and of `with`, where they tell them
+ * (`MetricSource`). The compiler then refuses any other name in `state.metrics` and in `earlyStop`;
+ * where nobody tells names, or some are known only at run time, it takes all.
  */
 export interface Engine<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
-> {
+  K extends string = string,
+> extends MetricSource<K> {
   /** How errors and logs call the engine. */
   readonly name: string;
   /** What the step function works with. */
   readonly context: C;
   /** Counters, latest output and metrics. */
-  readonly state: EngineState<O>;
+  readonly state: EngineState<O, K>;
   /** The callbacks, in the order of registration. */
   readonly callbacks: readonly Callback[];
+  /** The names of the metrics that its callbacks write, as far as they tell them. */
+  readonly metricKeys: readonly K[];
   /** Whether a `loop` call is under way. */
   readonly running: boolean;
 
@@ -81,9 +91,9 @@ export interface Engine<
    * @throws {RangeError} if a filter is no number in its range
    * @throws {Error} if the order that it asks for cannot be had
    */
-  on<K extends EventName>(
-    event: K,
-    handler: (event: EventMap<B, O, C>[K]) => HandlerResult,
+  on<E extends EventName>(
+    event: E,
+    handler: (event: EventMap<B, O, C, K>[E]) => HandlerResult,
     options?: HandlerOptions,
   ): Subscription;
 
@@ -99,7 +109,7 @@ export interface Engine<
    */
   on<P>(
     event: EventType<P>,
-    handler: (event: EmittedEvent<P, O, C>) => HandlerResult,
+    handler: (event: EmittedEvent<P, O, C, K>) => HandlerResult,
     options?: HandlerOptions,
   ): Subscription;
 
@@ -122,7 +132,71 @@ export interface Engine<
    * @throws {TypeError} if it has no event method, a misspelt one, or an unknown phase
    * @throws {Error} if it was added before, or the order that it asks for cannot be had
    */
-  add(callback: Callback<B, O, C>): Subscription;
+  add(callback: AddedCallback<B, O, C>): Subscription;
+
+  /**
+   * Adds a callback, as `add` does, whose metrics the engine's type knows from then on.
+   *
+   * @param callback the object whose methods are called
+   * @returns this engine; its type has the names of the callback's metrics too
+   * @throws {TypeError} if it has no event method, a misspelt one, or an unknown phase
+   * @throws {Error} if it was added before, or the order that it asks for cannot be had
+   *
+   * @example
+   * ```ts
+   * import { Context, Engine } from "@legoml/legoml/core";
+   * import { MetricsCallback, RunningMean } from "@legoml/legoml/metrics";
+   * import { assertEquals } from "@std/assert";
+   *
+   * const engine = new Engine(
+   *   (_engine, error: number) => ({ error }),
+   *   new Context({ model: null }),
+   * ).with(new MetricsCallback([new RunningMean({ field: "error", better: "down" })]));
+   * engine.earlyStop({ monitor: "error", patience: 1 }); // any other name does not compile
+   * const { epoch, metrics } = await engine.loop([1, 2], { maxEpochs: 5 });
+   * assertEquals([epoch, metrics.error], [2, 1.5]);
+   * ```
+   */
+  with<L extends string = never>(
+    callback: AddedCallback<B, O, C, L>,
+  ): Engine<B, O, C, K | L>;
+
+  /**
+   * Whether larger or smaller values of a metric are better, as the callback says that writes it.
+   *
+   * @param key the name in `state.metrics`
+   * @returns "up" or "down", or null where neither is, or no callback tells
+   */
+  betterOf(key: string): "up" | "down" | null;
+
+  /**
+   * Ends loops that no longer get better: adds an `EarlyStoppingCallback`. Where neither `mode` nor
+   * `metric` is given, the callback that writes the monitored metric says what is better.
+   *
+   * @param options the metric, patience and more; the compiler refuses names that no callback writes
+   * @returns the callback, which knows the best value
+   * @throws {TypeError} if both `mode` and `metric` are given
+   * @throws {RangeError} if a number is out of its range
+   */
+  earlyStop(options: EarlyStopOptions<K>): EarlyStoppingCallback;
+
+  /**
+   * Saves a checkpoint now, through the engine's one `Checkpointer`, such as a
+   * `CheckpointCallback`. In handlers of "stepEnd" and "epochEnd" it finds everything at rest.
+   *
+   * @returns what is known of the checkpoint
+   * @throws {Error} inside a step, or if no callback is a checkpointer, or two are
+   */
+  saveCheckpoint(): Promise<unknown>;
+
+  /**
+   * Goes on from a checkpoint: puts everything back, so that the next `loop` continues.
+   *
+   * @param which the latest checkpoint, the best one, or that of a step
+   * @returns what is known of the checkpoint, or null where there is none
+   * @throws {Error} if the engine runs, or if no callback is a checkpointer, or two are
+   */
+  resume(which?: CheckpointChoice): Promise<unknown>;
 
   /**
    * Takes gradients: fires `backwardStart`, calls `loss.backward()`, fires `backwardEnd`.
@@ -164,7 +238,7 @@ export interface Engine<
    * or signals are named that the platform does not have
    * @throws {AggregateError} if handlers of the ending events threw after a first error
    */
-  loop(loader: Loader<B>, options?: LoopOptions): Promise<EngineState<O>>;
+  loop(loader: Loader<B>, options?: LoopOptions): Promise<EngineState<O, K>>;
 
   /** The handlers of each event with phase and filters, one per line, in the order in which they run. */
   explain(): string;
@@ -186,6 +260,13 @@ export interface Engine<
   restore(snapshot: EngineSnapshot): Promise<void>;
 }
 
+/** Options of `engine.earlyStop`: those of `EarlyStoppingCallback`, with a name that the engine has. */
+export interface EarlyStopOptions<K extends string = string>
+  extends Omit<EarlyStoppingOptions, "monitor"> {
+  /** The metric in `state.metrics` that it follows, such as "val/accuracy". */
+  monitor: MonitorName<K>;
+}
+
 /** How an engine is made; the output's type follows from what the step function returns. */
 export interface EngineConstructor {
   /**
@@ -196,11 +277,11 @@ export interface EngineConstructor {
    * @param options callbacks and a name
    * @throws {TypeError} if `step` is no function or a callback cannot work
    */
-  new <B, R, C extends Context>(
+  new <B, R, C extends Context, K extends string = never>(
     step: StepFunction<B, R, C>,
     context: C,
-    options?: EngineOptions<NoInfer<B>, OutputOf<NoInfer<R>>, NoInfer<C>>,
-  ): Engine<B, OutputOf<R>, C>;
+    options?: EngineOptions<NoInfer<B>, OutputOf<NoInfer<R>>, NoInfer<C>, K>,
+  ): Engine<B, OutputOf<R>, C, K>;
   /** What all engines share. */
   readonly prototype: Engine;
 }

@@ -54,7 +54,8 @@ export interface EmittedEvent<
   P = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
-> extends EngineEvent<O, C> {
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** What `emit` was given. */
   readonly payload: P;
 }

@@ -72,18 +72,25 @@ export const EVENT_METHODS: { readonly [K in EventName]: `on${Capitalize<K>}` } 
 export type EndReason = "done" | "stopped" | "interrupted" | "failed";
 
 /** What every handler receives. */
-export interface EngineEvent<O extends StepOutput = StepOutput, C extends Context = Context> {
+export interface EngineEvent<
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> {
   /** The engine that fired the event. */
   readonly engine: Engine;
   /** Counters, latest output and metrics of the engine. */
-  readonly state: EngineState<O>;
+  readonly state: EngineState<O, K>;
   /** The context that the engine was made with. */
   readonly context: C;
 }
 
 /** A handler's argument at `engineStart`. */
-export interface EngineStartEvent<O extends StepOutput = StepOutput, C extends Context = Context>
-  extends EngineEvent<O, C> {
+export interface EngineStartEvent<
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** What the loop iterates over. */
   readonly loader: unknown;
 }
@@ -93,7 +100,8 @@ export interface StepStartEvent<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
-> extends EngineEvent<O, C> {
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** The batch that the step is about to receive. */
   readonly batch: B;
 }
@@ -103,7 +111,8 @@ export interface BackwardEvent<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
-> extends EngineEvent<O, C> {
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** The batch of the running step. */
   readonly batch: B;
   /** The scalar that gradients are taken of, still part of its graph. */
@@ -115,7 +124,8 @@ export interface StepEndEvent<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
-> extends EngineEvent<O, C> {
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** The batch that the step received. */
   readonly batch: B;
   /** What the step returned, its tensors detached. */
@@ -123,15 +133,21 @@ export interface StepEndEvent<
 }
 
 /** A handler's argument at `epochEnd`. */
-export interface EpochEndEvent<O extends StepOutput = StepOutput, C extends Context = Context>
-  extends EngineEvent<O, C> {
+export interface EpochEndEvent<
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** False when the epoch was cut short by `stop`, a signal, or a limit of steps, samples or time. */
   readonly complete: boolean;
 }
 
 /** A handler's argument at `engineEnd`. */
-export interface EngineEndEvent<O extends StepOutput = StepOutput, C extends Context = Context>
-  extends EngineEvent<O, C> {
+export interface EngineEndEvent<
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** Why the loop ended. */
   readonly reason: EndReason;
   /** The text given to `stop`, or the name of the signal, if any. */
@@ -141,34 +157,38 @@ export interface EngineEndEvent<O extends StepOutput = StepOutput, C extends Con
 }
 
 /** A handler's argument at `exception`. */
-export interface ExceptionEvent<O extends StepOutput = StepOutput, C extends Context = Context>
-  extends EngineEvent<O, C> {
+export interface ExceptionEvent<
+  O extends StepOutput = StepOutput,
+  C extends Context = Context,
+  K extends string = string,
+> extends EngineEvent<O, C, K> {
   /** What was thrown. */
   readonly error: unknown;
 }
 
-/** The payload of each event, for a batch type, an output type and a context type. */
+/** The payload of each event, for the types of batch, output and context, and the names of metrics. */
 export interface EventMap<
   B = unknown,
   O extends StepOutput = StepOutput,
   C extends Context = Context,
+  K extends string = string,
 > {
   /** Once, before the first epoch of a `loop` call. */
-  readonly engineStart: EngineStartEvent<O, C>;
+  readonly engineStart: EngineStartEvent<O, C, K>;
   /** Before the first batch of an epoch; `state.current.epoch` is its number. */
-  readonly epochStart: EngineEvent<O, C>;
+  readonly epochStart: EngineEvent<O, C, K>;
   /** Before the step function; `state.current` holds the step's numbers. */
-  readonly stepStart: StepStartEvent<B, O, C>;
+  readonly stepStart: StepStartEvent<B, O, C, K>;
   /** Inside `engine.backward(loss)`, before the gradients. */
-  readonly backwardStart: BackwardEvent<B, O, C>;
+  readonly backwardStart: BackwardEvent<B, O, C, K>;
   /** Inside `engine.backward(loss)`, after the gradients. */
-  readonly backwardEnd: BackwardEvent<B, O, C>;
+  readonly backwardEnd: BackwardEvent<B, O, C, K>;
   /** After the step function; the step is counted already. */
-  readonly stepEnd: StepEndEvent<B, O, C>;
+  readonly stepEnd: StepEndEvent<B, O, C, K>;
   /** After the last batch of an epoch; a complete epoch is counted already. */
-  readonly epochEnd: EpochEndEvent<O, C>;
+  readonly epochEnd: EpochEndEvent<O, C, K>;
   /** Exactly once, whatever happened. */
-  readonly engineEnd: EngineEndEvent<O, C>;
+  readonly engineEnd: EngineEndEvent<O, C, K>;
   /** When the step, the loader or a handler threw. */
-  readonly exception: ExceptionEvent<O, C>;
+  readonly exception: ExceptionEvent<O, C, K>;
 }

@@ -8,6 +8,7 @@ import {
   loaderEpoch,
   loaderLength,
   repeated,
+  restartEpoch,
 } from "./batches.ts";
 import type { Context } from "./context.ts";
 import type { Engine } from "./engine.ts";
@@ -56,6 +57,7 @@ export class Loop {
     this.#pacer = new Pacer(host.context.device);
     host.handlers.begin();
     host.state.stopReason = null;
+    host.state.startClock();
     host.state.releaseMetrics();
   }
 
@@ -91,6 +93,11 @@ export class Loop {
     this.#stop = { interrupted: true, detail: this.#stop?.detail ?? signal };
   }
 
+  /** Whether a step is under way that is not counted yet. */
+  get inStep(): boolean {
+    return this.#step !== null;
+  }
+
   /** Takes gradients between the two backward events. */
   backward(loss: TensorLike, take: () => void = () => loss.backward()): void {
     if (this.#step === null) {
@@ -110,8 +117,12 @@ export class Loop {
   /** Reads the loader's first batch, which every step gets; what it holds lives as long as the loop. */
   async #takeFirstBatch(): Promise<void> {
     this.#batchScope = this.#openScope();
+    // A loader that was resumed stands behind it.
+    restartEpoch(this.#loader);
     const reader = new BatchReader(this.#loader);
+    const asked = performance.now();
     const first = await reader.next();
+    this.#host.state.waitSeconds += (performance.now() - asked) / 1000;
     if (first.done) {
       throw new RangeError("Cannot overfit one batch: expected batches, found an empty loader");
     }
@@ -122,20 +133,28 @@ export class Loop {
 
   async #epoch(): Promise<void> {
     const { state } = this.#host;
-    if (!state.takeResumption()) {
+    const resumption = state.takeResumption();
+    if (resumption === null) {
       state.localStep = 0;
       state.current = { epoch: state.epoch + 1, step: state.globalStep, localStep: 0 };
       await this.#fire("epochStart", {}, state.current.epoch);
     }
-    const complete = await this.#readEpoch();
+    const complete = resumption === "end" || await this.#readEpoch();
     if (complete) this.#checkNotEmpty();
     if (complete) state.epoch++;
-    await this.#fire("epochEnd", { complete }, state.current.epoch);
+    // A handler may take the end back, see `repeatEpochEnd`.
+    const isComplete = () => state.epoch === state.current.epoch;
+    const end = {
+      get complete() {
+        return isComplete();
+      },
+    };
+    await this.#fire("epochEnd", end, state.current.epoch);
   }
 
   /** Steps through the loader; false when the loop was cut short before its end or its limit. */
   async #readEpoch(): Promise<boolean> {
-    const epoch = this.#limits.batches < Infinity ? loaderEpoch(this.#loader) : undefined;
+    const epoch = loaderEpoch(this.#loader);
     const reader = new BatchReader(this.#loader);
     let course: EpochCourse = "cut";
     try {
@@ -146,13 +165,15 @@ export class Loop {
     }
     if (course !== "exhausted") await reader.close();
     if (course === "limited") leaveEpoch(this.#loader, epoch);
-    return course !== "cut";
+    // A stream that was cut short behind its last batch finds that out, and moves on.
+    return course !== "cut" || loaderEpoch(this.#loader) !== epoch;
   }
 
   async #steps(reader: BatchReader<unknown>): Promise<EpochCourse> {
     const host = this.#host;
     const { state } = host;
     const { batches } = this.#limits;
+    let asked = performance.now();
     // Waits are conditional: a loop without promises must not even cost microtasks.
     while (state.localStep < batches && this.#stop === null && !this.#limits.endsEpoch(state)) {
       const scope = this.#openScope();
@@ -161,6 +182,7 @@ export class Loop {
       try {
         const reading = reader.next();
         const item = isPromiseLike(reading) ? await reading : reading;
+        state.waitSeconds += (performance.now() - asked) / 1000;
         failed = false;
         if (item.done) return "exhausted";
         failed = true;
@@ -180,6 +202,7 @@ export class Loop {
       }
       const pause = this.#pacer.pause();
       if (pause !== undefined) await pause;
+      asked = pause === undefined ? this.#pacer.now : performance.now();
     }
     if (state.localStep === batches) return "limited";
     const atEnd = state.localStep === state.stepsPerEpoch && await this.#isExhausted(reader);
@@ -218,9 +241,11 @@ export class Loop {
   /** Whether a loader that has given as many batches as it announced is at its end. */
   async #isExhausted(reader: BatchReader<unknown>): Promise<boolean> {
     const scope = this.#openScope();
+    const asked = performance.now();
     try {
       return (await reader.next()).done === true;
     } finally {
+      this.#host.state.waitSeconds += (performance.now() - asked) / 1000;
       this.#release(scope, null, false);
     }
   }
@@ -274,9 +299,10 @@ export class Loop {
     }
   }
 
+  /** Adds to an object of one's own, whose getters stay what they are. */
   #payload(extra: object): object {
     const { engine, state, context } = this.#host;
-    return { engine, state, context, ...extra };
+    return Object.assign(extra, { engine, state, context });
   }
 
   #openScope(): ScopeLike | undefined {
@@ -309,6 +335,7 @@ export class Loop {
     this.#attempt(() => this.#batchScope?.close());
     errors.push(...this.#late.splice(0));
     state.output = null;
+    state.stopClock();
   }
 
   /** Runs what must not keep the ending events from firing. */

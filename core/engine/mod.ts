@@ -7,7 +7,13 @@
  */
 
 export type { Loader } from "./batches.ts";
-export { type Callback, type HandlerResult, type Phase, PHASES } from "./callback.ts";
+export {
+  type AddedCallback,
+  type Callback,
+  type HandlerResult,
+  type Phase,
+  PHASES,
+} from "./callback.ts";
 export {
   EvalOnEpochEndCallback,
   type EvalOnEpochEndOptions,
@@ -20,14 +26,35 @@ export {
   type ModelKeeper,
   type Restorable,
 } from "./callbacks/early_stopping.ts";
+export { LrMonitorCallback, type LrMonitorOptions } from "./callbacks/lr_monitor.ts";
 export {
   LrScheduleCallback,
   type LrScheduleOptions,
   type Schedulable,
 } from "./callbacks/lr_schedule.ts";
-export { ProgressBarCallback, type ProgressBarOptions } from "./callbacks/progress_bar.ts";
+export type {
+  ProgressEnd,
+  ProgressEpoch,
+  ProgressRecord,
+  ProgressStart,
+  ProgressStep,
+  RecordNumber,
+} from "./callbacks/live_json.ts";
+export {
+  ProgressBarCallback,
+  type ProgressBarOptions,
+  type ProgressMode,
+} from "./callbacks/progress_bar.ts";
+export {
+  TimingCallback,
+  type TimingOptions,
+  type TimingReport,
+  type TimingRow,
+} from "./callbacks/timing.ts";
+export type { CheckpointChoice, Checkpointer } from "./checkpointer.ts";
 export { Context, type ContextOptions } from "./context.ts";
 export {
+  type EarlyStopOptions,
   Engine,
   type EngineConstructor,
   type EngineOptions,
@@ -55,6 +82,14 @@ export {
 export type { HandlerOptions, Interval } from "./filters.ts";
 export { Subscription } from "./handlers.ts";
 export type { LoopOptions } from "./limits.ts";
+export type {
+  KnownMetrics,
+  MetricSource,
+  MetricValues,
+  MonitorName,
+  PrefixedName,
+} from "./metric_source.ts";
+export type { FieldOf, KnownFields, ObjectField, OutputReader } from "./output_fields.ts";
 export type { SignalName } from "./signals.ts";
 export { type CurrentIndex, EngineState, type EngineStateJson } from "./state.ts";
 export {
@@ -67,4 +102,5 @@ export {
   type UnsupervisedFields,
   UnsupervisedStepOutput,
 } from "./step_output.ts";
+export type { StepScalars } from "./step_scalars.ts";
 export type { DeviceLike, ScopeLike, TensorLike } from "./tensor_like.ts";

@@ -10,6 +10,8 @@ export const SYNC_MS = 250;
 
 /** Decides by time when a loop must wait for the event loop or for the device. */
 export class Pacer {
+  /** When `pause` was called last, in milliseconds of `performance.now()`. */
+  now: number;
   #device: DeviceLike | undefined;
   #lastYield: number;
   #lastSync: number;
@@ -18,14 +20,14 @@ export class Pacer {
   /** @param device what to wait for, if anything */
   constructor(device: DeviceLike | undefined) {
     this.#device = device;
-    this.#lastYield = this.#lastSync = performance.now();
+    this.now = this.#lastYield = this.#lastSync = performance.now();
   }
 
   /** Called after each step: starts its work, and gives a promise to wait for when it is time. */
   pause(): Promise<void> | undefined {
     this.#device?.flush?.();
     this.#idle = false;
-    const now = performance.now();
+    const now = this.now = performance.now();
     const sync = now - this.#lastSync >= SYNC_MS && this.#device?.sync !== undefined;
     const turn = now - this.#lastYield >= YIELD_MS;
     return sync || turn ? this.#pause(sync, turn) : undefined;

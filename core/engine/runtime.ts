@@ -3,14 +3,23 @@
 import { currentCapture } from "../backend/capture.ts";
 import { checkLoader, type Loader } from "./batches.ts";
 import { type Callback, callbackName, checkCallback, type HandlerResult } from "./callback.ts";
+import { EarlyStoppingCallback } from "./callbacks/early_stopping.ts";
+import { type CheckpointChoice, checkpointerAmong } from "./checkpointer.ts";
 import type { Context } from "./context.ts";
-import type { Engine, EngineOptions, EngineSnapshot, StepFunction } from "./engine.ts";
+import type {
+  EarlyStopOptions,
+  Engine,
+  EngineOptions,
+  EngineSnapshot,
+  StepFunction,
+} from "./engine.ts";
 import { type EmitArguments, type EmittedEvent, EventType } from "./event_type.ts";
 import { EVENT_METHODS, EVENT_NAMES, type EventMap, type EventName } from "./events.ts";
 import type { HandlerOptions } from "./filters.ts";
 import { type AnyHandler, HandlerTable, Subscription } from "./handlers.ts";
 import { checkLoopOptions, type LoopOptions } from "./limits.ts";
 import { Loop } from "./loop.ts";
+import { betterAmong, metricKeysOf } from "./metric_source.ts";
 import { listenToSignals } from "./signals.ts";
 import { EngineState } from "./state.ts";
 import { describeValue, type TensorLike } from "./tensor_like.ts";
@@ -45,13 +54,21 @@ export class EngineRuntime implements Engine {
     return this.#callbacks;
   }
 
+  get metricKeys(): readonly string[] {
+    return metricKeysOf(this.#callbacks);
+  }
+
   get running(): boolean {
     return this.#loop !== null;
   }
 
-  on<K extends EventName>(
-    event: K,
-    handler: (event: EventMap[K]) => HandlerResult,
+  betterOf(key: string): "up" | "down" | null {
+    return betterAmong(this.#callbacks, key);
+  }
+
+  on<E extends EventName>(
+    event: E,
+    handler: (event: EventMap[E]) => HandlerResult,
     options?: HandlerOptions,
   ): Subscription;
   on<P>(
@@ -107,6 +124,35 @@ export class EngineRuntime implements Engine {
       for (const subscription of subscriptions) subscription.remove();
       this.#callbacks = this.#callbacks.filter((other) => other !== callback);
     });
+  }
+
+  with(callback: Callback): Engine {
+    this.add(callback);
+    return this;
+  }
+
+  earlyStop(options: EarlyStopOptions): EarlyStoppingCallback {
+    const callback = new EarlyStoppingCallback(options);
+    this.add(callback);
+    return callback;
+  }
+
+  async saveCheckpoint(): Promise<unknown> {
+    const checkpointer = checkpointerAmong(this.#callbacks, `save a checkpoint of ${this.name}`);
+    if (this.#loop?.inStep) {
+      throw new Error(
+        `Cannot save a checkpoint of ${this.name}: expected its step to be complete, found it running`,
+      );
+    }
+    return await checkpointer.save(this);
+  }
+
+  async resume(which: CheckpointChoice = "last"): Promise<unknown> {
+    const checkpointer = checkpointerAmong(this.#callbacks, `resume ${this.name}`);
+    if (this.running) {
+      throw new Error(`Cannot resume ${this.name}: expected it to be idle, found it running`);
+    }
+    return await checkpointer.resume(this, which);
   }
 
   backward(loss: TensorLike, take?: () => void): void {

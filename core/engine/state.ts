@@ -1,5 +1,6 @@
 /** The counters of a training loop, its latest output and its metrics. */
 
+import type { MetricValues } from "./metric_source.ts";
 import type { StepOutput } from "./step_output.ts";
 
 /** The numbers of the epoch and step that run now, counted from 1. */
@@ -22,6 +23,8 @@ export interface EngineStateJson {
   localStep: number;
   /** Whether that epoch has not ended; absent where it has. */
   inEpoch?: boolean;
+  /** Whether it has no more batches, but its end must be repeated; absent where not. */
+  ended?: boolean;
   /** Samples of all completed steps. */
   samples: number;
   /** Completed calls of `engine.backward`. */
@@ -41,7 +44,7 @@ const COUNTERS = ["epoch", "globalStep", "localStep", "samples", "backwards"] as
  * At start events `current` tells the number (from 1) of what begins; it keeps that number until the
  * next one begins, so at `epochEnd` it is the epoch that has just ended, complete or not.
  */
-export class EngineState<O extends StepOutput = StepOutput> {
+export class EngineState<O extends StepOutput = StepOutput, K extends string = string> {
   /** Completed epochs. */
   epoch: number = 0;
   /** Completed steps. */
@@ -67,13 +70,17 @@ export class EngineState<O extends StepOutput = StepOutput> {
   /** What the latest step returned; its tensors live until the next step replaces them. */
   output: O | null = null;
   /** The latest value of each metric. */
-  metrics: Record<string, number> = {};
+  metrics: MetricValues<K> = {} as MetricValues<K>;
   /** How often each of the program's own events was emitted, by name. */
   emitted: Record<string, number> = {};
   /** The text given to `engine.stop`, "interrupted" where a signal came, or null while nobody asked to stop. */
   stopReason: string | null = null;
+  /** Seconds for which the running loop, or the latest one, has waited for its loader; not saved. */
+  waitSeconds: number = 0;
+  #started: number | null = null;
+  #seconds = 0;
   #owners = new Map<string, object>();
-  #resumes = false;
+  #resumes: "rest" | "end" | null = null;
 
   /**
    * Reserves names in `metrics`, so that two writers cannot overwrite each other.
@@ -98,11 +105,42 @@ export class EngineState<O extends StepOutput = StepOutput> {
     }
   }
 
-  /** Whether the next epoch is the rest of one that was saved before it ended; tells it once. */
-  takeResumption(): boolean {
+  /** Seconds since the running loop started, or how long the latest one took; 0 before the first. */
+  get loopSeconds(): number {
+    return this.#started === null ? this.#seconds : (performance.now() - this.#started) / 1000;
+  }
+
+  /** Starts to count the seconds of a loop; the engine calls it when a loop starts. */
+  startClock(): void {
+    this.waitSeconds = 0;
+    this.#started = performance.now();
+  }
+
+  /** Keeps the seconds that the loop took; the engine calls it when a loop has ended. */
+  stopClock(): void {
+    this.#seconds = this.loopSeconds;
+    this.#started = null;
+  }
+
+  /**
+   * Whether the next epoch is the rest of one that was saved before it ended, or only its end; tells
+   * it once.
+   */
+  takeResumption(): "rest" | "end" | null {
     const resumes = this.#resumes;
-    this.#resumes = false;
+    this.#resumes = null;
     return resumes;
+  }
+
+  /**
+   * Takes the end of a complete epoch back, in a handler of "epochEnd": something that belongs to it
+   * was interrupted, such as an evaluation. Handlers that follow see a partial epoch, and the next
+   * loop fires "epochEnd" once more before it goes on. Nothing happens where the epoch is partial.
+   */
+  repeatEpochEnd(): void {
+    if (this.current.epoch > this.epoch) return;
+    this.epoch--;
+    this.#resumes = "end";
   }
 
   /** Forgets who writes which metric; the engine calls it when a loop starts. */
@@ -118,10 +156,22 @@ export class EngineState<O extends StepOutput = StepOutput> {
   toJSON(): EngineStateJson {
     const { epoch, globalStep, localStep, samples, backwards } = this;
     const metrics = Object.fromEntries(
-      Object.entries(this.metrics).map(([k, v]) => [k, Number.isFinite(v) ? v : String(v)]),
+      Object.entries(this.metrics as Record<string, number>).map((
+        [k, v],
+      ) => [k, Number.isFinite(v) ? v : String(v)]),
     );
     const inEpoch = this.current.epoch > epoch && localStep > 0 ? { inEpoch: true } : {};
-    const json = { epoch, globalStep, localStep, ...inEpoch, samples, backwards, metrics };
+    const ended = this.#resumes === "end" ? { ended: true } : {};
+    const json = {
+      epoch,
+      globalStep,
+      localStep,
+      ...inEpoch,
+      ...ended,
+      samples,
+      backwards,
+      metrics,
+    };
     return Object.keys(this.emitted).length === 0
       ? json
       : { ...json, emitted: { ...this.emitted } };
@@ -140,11 +190,11 @@ export class EngineState<O extends StepOutput = StepOutput> {
     for (const [name, count] of Object.entries(emitted)) checkCount(`emitted.${name}`, count);
     const metrics = Object.entries(json.metrics ?? {}).map(([k, v]) => [k, parseMetric(k, v)]);
     for (const name of COUNTERS) this[name] = json[name];
-    this.metrics = Object.fromEntries(metrics);
+    this.metrics = Object.fromEntries(metrics) as MetricValues<K>;
     this.emitted = emitted;
-    this.#resumes = json.inEpoch === true;
+    this.#resumes = json.inEpoch !== true ? null : json.ended === true ? "end" : "rest";
     this.current = {
-      epoch: this.epoch + (this.#resumes ? 1 : 0),
+      epoch: this.epoch + (this.#resumes === null ? 0 : 1),
       step: this.globalStep,
       localStep: this.localStep,
     };

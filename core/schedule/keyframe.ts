@@ -105,6 +105,11 @@ export class KeyframeLR extends Schedule {
     return this.#frames.some(({ plateau }) => plateau !== null);
   }
 
+  /** The modes of the transitions that follow a metric. */
+  override get modes(): readonly ("min" | "max")[] {
+    return this.#frames.flatMap(({ plateau }) => plateau?.meter.options.mode ?? []);
+  }
+
   /**
    * The rate at a step.
    *

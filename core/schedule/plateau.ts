@@ -70,6 +70,11 @@ export class Plateau extends Schedule {
     return true;
   }
 
+  /** The `mode` of the options. */
+  override get modes(): readonly ("min" | "max")[] {
+    return [this.#meter.options.mode];
+  }
+
   /** The best value that was observed, or null. */
   get best(): number | null {
     return this.#meter.best;

@@ -49,6 +49,11 @@ export abstract class Schedule {
     return false;
   }
 
+  /** What the parts that follow a metric take for better, smaller values or larger ones. */
+  get modes(): readonly ("min" | "max")[] {
+    return [];
+  }
+
   /**
    * The learning rate of a group.
    *
@@ -191,6 +196,11 @@ export class SequentialSchedule extends Schedule {
     return this.schedules.some((part) => part.watches);
   }
 
+  /** Those of all parts. */
+  override get modes(): readonly ("min" | "max")[] {
+    return this.schedules.flatMap((part) => part.modes);
+  }
+
   /** The rate that the part of this step gives. */
   lr(at: ScheduleAt, group: ScheduleGroup | number): number {
     const [part, time] = this.#at(at);
@@ -270,6 +280,11 @@ export class Chained extends Schedule {
   /** Whether a part follows a metric. */
   override get watches(): boolean {
     return this.schedules.some((part) => part.watches);
+  }
+
+  /** Those of all parts. */
+  override get modes(): readonly ("min" | "max")[] {
+    return this.schedules.flatMap((part) => part.modes);
   }
 
   /** The rate of the first part times the factors of the others. */

@@ -38,6 +38,6 @@ testOnDevices({
     const { metrics } = await trainer.loop(positions, { maxEpochs: 1 });
     assertEquals(counts.length, 2);
     assertEquals(counts[1], counts[0]);
-    assert(metrics.accuracy > 0.8, `it learned meanwhile: ${metrics.accuracy}`);
+    assert(metrics.accuracy! > 0.8, `it learned meanwhile: ${metrics.accuracy}`);
   },
 });

@@ -82,6 +82,7 @@ Deno.test("MetricsCallback ends the run with a metric's error", async () => {
   const engine = new Engine(
     (_engine, _batch: number) => ({ loss: 1 }),
     new Context({ model: null }),
+    // @ts-expect-error the compiler says so too
     { callbacks: [new MetricsCallback([new MultiClassAccuracy()])] },
   );
   await assertRejects(

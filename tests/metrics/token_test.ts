@@ -50,9 +50,8 @@ for (const device of devices) {
       const right = tokens.filter(({ row, target }) => row[target] === Math.max(...row));
       const nll = tokens.reduce((sum, token) => sum + token.nll, 0) / tokens.length;
       for (const classDim of [-1, 1]) {
-        const [accuracy, perplexity] = [TokenAccuracy, Perplexity].map((make) =>
-          new make({ ...options, classDim })
-        );
+        const accuracy = new TokenAccuracy({ ...options, classDim });
+        const perplexity = new Perplexity({ ...options, classDim });
         for (const text of all) {
           for (const m of [accuracy, perplexity]) m.update(outputOf(device, text, classDim === 1));
         }

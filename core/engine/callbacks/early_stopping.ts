@@ -1,7 +1,8 @@
 /** Ends training that no longer gets better. */
 
 import type { Callback, HandlerResult, Phase } from "../callback.ts";
-import type { EngineEndEvent, EngineEvent, EpochEndEvent } from "../events.ts";
+import type { EngineEndEvent, EngineEvent, EngineStartEvent, EpochEndEvent } from "../events.ts";
+import { checkMode, modeIn } from "../metric_source.ts";
 
 /**
  * What a metric tells of its values; every metric of `@legoml/legoml/metrics` does.
@@ -38,7 +39,8 @@ export interface Restorable<D> {
  *
  * @param model the model that is trained
  * @param twin takes the weights; nothing else should use it
- * @returns copies model to twin on `save`, twin to model on `restore`
+ * @returns copies model to twin on `save`, twin to model on `restore`; its state dict is that of the
+ * twin, so that checkpoints can hold it
  *
  * @example Go on from a point to which one can return
  * ```ts
@@ -56,10 +58,15 @@ export interface Restorable<D> {
  * assertEquals(await model.weight.array(), before);
  * ```
  */
-export function keepIn<D>(model: Restorable<D>, twin: Restorable<D>): ModelKeeper {
+export function keepIn<D>(
+  model: Restorable<D>,
+  twin: Restorable<D>,
+): ModelKeeper & Restorable<D> {
   return {
     save: () => void twin.loadStateDict(model.stateDict()),
     restore: () => void model.loadStateDict(twin.stateDict()),
+    stateDict: () => twin.stateDict(),
+    loadStateDict: (dict) => twin.loadStateDict(dict),
   };
 }
 
@@ -71,9 +78,12 @@ export function keepIn<D>(model: Restorable<D>, twin: Restorable<D>): ModelKeepe
 export interface EarlyStoppingOptions<K extends string = string> {
   /** The metric in `state.metrics` that it follows, such as "eval/accuracy". */
   monitor: NoInfer<K> | `${string}/${NoInfer<K>}`;
-  /** Whether smaller or larger values are better; this or `metric` must be given. */
+  /**
+   * Whether smaller or larger values are better. @default {what `metric` says, or else the
+   * engine's callback that writes the monitored value}
+   */
   mode?: "min" | "max";
-  /** The metric that gives the monitored value, which knows what is better. */
+  /** The metric that gives the monitored value, which knows what is better; not beside `mode`. */
   metric?: DirectedMetric<K>;
   /** Epochs in a row that may be no better than the best one before it ends. @default {3} */
   patience?: number;
@@ -104,10 +114,12 @@ interface SavedState {
  * A value v is better than the best one b if `v < b − minDelta` ("min") or `v > b + minDelta`
  * ("max"); the first number is the best so far, and NaN is never better. Partial epochs do not count.
  * A loop that is started again after it was stopped gets its whole patience again. This is Keras'
- * `EarlyStopping` and Lightning's, but the direction is never guessed from a name.
+ * `EarlyStopping` and Lightning's, but the direction is never guessed from a name: the metric knows
+ * it, or `mode` says it.
  *
- * Best value, its epoch and the count are saved. The weights are not: a run that is resumed warns at
- * its end where the best epoch was before the resumption, as only a checkpoint has its weights.
+ * Best value, its epoch and the count are saved. The weights are a part of its own, `parts.best`, if
+ * the keeper has a state dict, as that of `keepIn` has; a `CheckpointCallback` saves it. Where they
+ * are not saved, a run that is resumed warns at its end if the best epoch was before the resumption.
  *
  * @example Two epochs without a better value end the run
  * ```ts
@@ -132,24 +144,25 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
   /** After evaluations and logs, before checkpoints. */
   readonly phase: Phase = "decide";
   #options: EarlyStoppingOptions;
-  #sign: 1 | -1;
+  #sign: 1 | -1 | null;
   #best: number | null = null;
   #bestEpoch = 0;
   #bad = 0;
-  #saved = false;
+  /** The epoch whose weights the keeper has. */
+  #keptEpoch = 0;
 
   /**
    * Makes the callback.
    *
    * @param options what it follows, and how long it waits
-   * @throws {TypeError} if not exactly one of `mode` and `metric` is given, or they are none
+   * @throws {TypeError} if both `mode` and `metric` are given, or they are none
    * @throws {RangeError} if `patience` is no whole number from 1, `minDelta` is no finite number from
    * 0, or the metric has no such value or no direction for it
    */
   constructor(options: EarlyStoppingOptions<K>) {
     checkOptions(options);
     this.#options = { ...options };
-    this.#sign = directionOf(options) === "max" ? 1 : -1;
+    this.#sign = signOf(options);
     this.name = `EarlyStoppingCallback ${options.monitor}`;
   }
 
@@ -163,8 +176,16 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
     return this.#bestEpoch;
   }
 
-  /** Gives a loop that was stopped before its whole patience. */
-  onEngineStart(): void {
+  /**
+   * Finds out what is better, and gives a loop that was stopped before its whole patience.
+   *
+   * @throws {RangeError} if neither an option nor a callback of the engine says what is better, or
+   * `mode` contradicts the callback that writes the metric
+   */
+  onEngineStart({ engine }: EngineStartEvent): void {
+    const { monitor, mode } = this.#options;
+    if (mode !== undefined) checkMode(engine, monitor, mode);
+    this.#sign ??= modeIn(engine, monitor, `follow "${monitor}"`) === "max" ? 1 : -1;
     if (this.#bad >= this.#patience) this.#bad = 0;
   }
 
@@ -175,7 +196,7 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
     if (this.#isBetter(value)) {
       [this.#best, this.#bestEpoch, this.#bad] = [value, state.current.epoch, 0];
       await this.#options.restoreBest?.save();
-      this.#saved = true;
+      this.#keptEpoch = this.#bestEpoch;
       return;
     }
     this.#bad++;
@@ -191,7 +212,7 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
     const ended = reason === "done" || reason === "stopped";
     const isNow = this.#bestEpoch === state.current.epoch && state.epoch === this.#bestEpoch;
     if (restoreBest === undefined || !ended || this.#best === null || isNow) return;
-    if (this.#saved) return await restoreBest.restore();
+    if (this.#keptEpoch === this.#bestEpoch) return await restoreBest.restore();
     console.warn(
       `${this.name}: the weights of epoch ${this.#bestEpoch}, with the best "${monitor}", are not at ` +
         "hand, since this run was resumed after it; a checkpoint of that epoch has them",
@@ -225,7 +246,31 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
       );
     }
     [this.#best, this.#bestEpoch, this.#bad] = [value, bestEpoch!, bad!];
-    this.#saved = false;
+  }
+
+  /** The best weights, for checkpoints; none where the keeper has no state dict. */
+  get parts(): { readonly best?: Restorable<unknown> } {
+    const keeper = this.#options.restoreBest as Partial<Restorable<unknown>> | undefined;
+    if (keeper?.stateDict === undefined || keeper.loadStateDict === undefined) return {};
+    const { stateDict, loadStateDict } = keeper as Restorable<unknown>;
+    return {
+      best: {
+        stateDict: () => ({
+          epoch: this.#keptEpoch,
+          weights: this.#keptEpoch === 0 ? null : stateDict.call(keeper),
+        }),
+        loadStateDict: (dict) => {
+          const { epoch, weights } = (dict ?? {}) as { epoch?: number; weights?: unknown };
+          if (!isCount(epoch, 0)) {
+            throw new TypeError(
+              `Cannot load the best weights of ${this.name}: expected epoch and weights, found ${dict}`,
+            );
+          }
+          if (weights !== null) loadStateDict.call(keeper, weights);
+          this.#keptEpoch = epoch!;
+        },
+      },
+    };
   }
 
   get #patience(): number {
@@ -235,7 +280,8 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
   #isBetter(value: number): boolean {
     if (Number.isNaN(value)) return false;
     if (this.#best === null) return true;
-    return this.#sign * value > this.#sign * this.#best + (this.#options.minDelta ?? 0);
+    const sign = this.#sign!;
+    return sign * value > sign * this.#best + (this.#options.minDelta ?? 0);
   }
 
   #observed({ metrics, current }: EngineEvent["state"]): number | undefined {
@@ -260,9 +306,8 @@ function checkOptions(
   if (typeof monitor !== "string" || monitor === "") {
     throw new TypeError(`${what}: expected monitor to name a metric, found ${monitor}`);
   }
-  if ((rest.mode === undefined) === (rest.metric === undefined)) {
-    const found = rest.mode === undefined ? "neither" : "both";
-    throw new TypeError(`${what}: expected one of mode and metric, found ${found}`);
+  if (rest.mode !== undefined && rest.metric !== undefined) {
+    throw new TypeError(`${what}: expected one of mode and metric, found both`);
   }
   if (rest.mode !== undefined && rest.mode !== "min" && rest.mode !== "max") {
     throw new TypeError(`${what}: expected mode to be "min" or "max", found "${rest.mode}"`);
@@ -293,9 +338,10 @@ function isCount(value: unknown, least: number): boolean {
   return Number.isSafeInteger(value) && (value as number) >= least;
 }
 
-/** Whether smaller or larger values are better, as the options or the metric say. */
-function directionOf({ monitor, mode, metric }: EarlyStoppingOptions): "min" | "max" {
-  if (metric === undefined) return mode!;
+/** 1 where larger values are better, −1 where smaller ones are, null where the options do not say. */
+function signOf({ monitor, mode, metric }: EarlyStoppingOptions): 1 | -1 | null {
+  if (mode !== undefined) return mode === "max" ? 1 : -1;
+  if (metric === undefined) return null;
   const key = metric.keys.find((key) => monitor === key || monitor.endsWith(`/${key}`));
   if (key === undefined) {
     throw new RangeError(
@@ -305,11 +351,9 @@ function directionOf({ monitor, mode, metric }: EarlyStoppingOptions): "min" | "
     );
   }
   const better = metric.betterOf === undefined ? metric.better : metric.betterOf(key);
-  if (better === null) {
-    throw new RangeError(
-      `Cannot follow "${monitor}": expected a metric that knows what is better, found one that does ` +
-        "not; mode says it",
-    );
-  }
-  return better === "up" ? "max" : "min";
+  if (better !== null) return better === "up" ? 1 : -1;
+  throw new RangeError(
+    `Cannot follow "${monitor}": expected a metric that knows what is better, found one that does ` +
+      "not; mode says it",
+  );
 }

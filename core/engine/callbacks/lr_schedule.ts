@@ -3,6 +3,7 @@
 import type { Schedule, ScheduleTime } from "../../schedule/mod.ts";
 import type { Callback, Phase } from "../callback.ts";
 import type { EngineEvent, EngineStartEvent, EpochEndEvent } from "../events.ts";
+import { checkMode, type MetricSource } from "../metric_source.ts";
 import type { EngineState } from "../state.ts";
 import { describeValue } from "../tensor_like.ts";
 
@@ -20,7 +21,7 @@ export interface Schedulable {
 }
 
 /** Options of `LrScheduleCallback`. */
-export interface LrScheduleOptions {
+export interface LrScheduleOptions<M extends string | null = string | null> {
   /** Whether the schedule counts steps or epochs. @default {"step"} */
   per?: "step" | "epoch";
   /** The metric in `state.metrics` that a schedule such as `Plateau` follows. */
@@ -40,7 +41,7 @@ export interface LrScheduleOptions {
    * The name in `state.metrics` under which the rate of the first group is written at the end of
    * each epoch; null for none. @default {"lr"}
    */
-  metric?: string | null;
+  metric?: M;
 }
 
 interface SavedState {
@@ -60,7 +61,8 @@ interface SavedState {
  * groups when the callback first meets them, so groups that are added later join with their own.
  *
  * A schedule that follows a metric is told at the end of each complete epoch, after evaluations; it
- * then runs in the phase "decide", any other in "schedule".
+ * then runs in the phase "decide", any other in "schedule". Its `mode` must not contradict what the
+ * metric says of itself.
  *
  * @example Warm up for an epoch of 3 steps, then fall to 0
  * ```ts
@@ -80,13 +82,16 @@ interface SavedState {
  * assertEquals(state.metrics.lr, 4);
  * ```
  */
-export class LrScheduleCallback implements Callback {
+export class LrScheduleCallback<M extends string | null = "lr">
+  implements Callback, MetricSource<Extract<M, string>> {
   /** How errors, plans and saved states call it. */
   readonly name: string = "LrScheduleCallback";
   /** "decide" for a schedule that follows a metric, so that evaluations come first, else "schedule". */
   readonly phase: Phase;
   /** The schedule. */
   readonly schedule: Schedule;
+  /** The name of the rate among the metrics, if it has one. */
+  readonly metricKeys: readonly Extract<NoInfer<M>, string>[];
   #options: LrScheduleOptions;
   #optimizer: Schedulable | null = null;
   #baseLrs: number[] | null = null;
@@ -102,7 +107,7 @@ export class LrScheduleCallback implements Callback {
    * the other way round
    * @throws {RangeError} if an option is out of its range
    */
-  constructor(schedule: Schedule, options: LrScheduleOptions = {}) {
+  constructor(schedule: Schedule, options: LrScheduleOptions<M> = {}) {
     if (typeof schedule?.lr !== "function" || typeof schedule.momentum !== "function") {
       throw new TypeError(
         `Cannot schedule learning rates: expected a schedule, found ${describeValue(schedule)}`,
@@ -112,6 +117,13 @@ export class LrScheduleCallback implements Callback {
     this.schedule = schedule;
     this.#options = { ...options };
     this.phase = schedule.watches ? "decide" : "schedule";
+    const { metric = "lr" } = options;
+    this.metricKeys = (metric === null ? [] : [metric]) as Extract<M, string>[];
+  }
+
+  /** Null: no rate is better than another. */
+  betterOf(_key: string): null {
+    return null;
   }
 
   /** The rate of each group in the latest step; empty before the first one. */
@@ -124,24 +136,30 @@ export class LrScheduleCallback implements Callback {
     return this.#lastLrs[0] ?? NaN;
   }
 
-  /** Finds the optimizer and the length of the run. */
-  onEngineStart({ context, state }: EngineStartEvent): void {
+  /**
+   * Finds the optimizer and the length of the run.
+   *
+   * @throws {RangeError} if the schedule takes the wrong values of its metric for better
+   */
+  onEngineStart({ engine, context, state }: EngineStartEvent): void {
+    const { monitor } = this.#options;
+    for (const mode of this.schedule.modes) checkMode(engine, monitor!, mode);
     this.#optimizer = optimizerOf(this.#options.optimizer ?? context.optimizer);
     this.#total = this.#options.total ?? totalOf(state, this.#options.per ?? "step");
     this.#meetGroups(this.#optimizer);
-    const { metric = "lr" } = this.#options;
-    if (metric !== null) state.claimMetrics(this, [metric]);
+    state.claimMetrics(this, this.metricKeys);
   }
 
   /** Sets the rates of the step. */
   onStepStart({ state }: EngineEvent): void {
     this.#apply(this.#optimizer!, this.#timeOf(state));
+    // A schedule that follows a metric comes after the logs, which would have the rate of the epoch before.
+    if (this.schedule.watches) this.#tell(state);
   }
 
   /** Tells a schedule the metric that it follows, and writes the rate of the latest step. */
   onEpochEnd({ state, complete }: EpochEndEvent): void {
-    const { metric = "lr" } = this.#options;
-    if (metric !== null && this.#lastLrs.length > 0) state.metrics[metric] = this.lastLr;
+    this.#tell(state);
     if (!this.schedule.watches || !complete) return;
     const value = this.#observed(state);
     if (value !== undefined) this.schedule.observe(value, this.#timeOf(state));
@@ -177,6 +195,12 @@ export class LrScheduleCallback implements Callback {
     this.schedule.load(schedule);
     this.#baseLrs = baseLrs && [...baseLrs];
     this.#lastLrs = [...lastLrs];
+  }
+
+  #tell(state: EngineState): void {
+    for (const key of this.#lastLrs.length > 0 ? this.metricKeys : []) {
+      state.metrics[key] = this.lastLr;
+    }
   }
 
   #timeOf(state: EngineState): ScheduleTime {

@@ -1,41 +1,111 @@
 /** Shows how training goes. */
 
 import type { Callback, Phase } from "../callback.ts";
-import type { EngineEndEvent, EngineEvent, EpochEndEvent, StepEndEvent } from "../events.ts";
+import type { Context } from "../context.ts";
+import type {
+  EngineEndEvent,
+  EngineEvent,
+  EngineStartEvent,
+  EpochEndEvent,
+  StepEndEvent,
+} from "../events.ts";
 import type { EngineState } from "../state.ts";
 import type { StepOutput } from "../step_output.ts";
-import { progressLine } from "./progress_line.ts";
+import { stepScalarsOf } from "../step_scalars.ts";
+import { isTensorLike } from "../tensor_like.ts";
+import { type Curves, liveBlock } from "./live_block.ts";
+import { Course } from "./live_curve.ts";
+import {
+  type ProgressRecord,
+  recordLine,
+  type RecordNumber,
+  standing,
+  startRecord,
+} from "./live_json.ts";
+import { BestSoFar, type BetterOf, Clocks, SmoothedValue } from "./live_meter.ts";
+import {
+  isLively,
+  LiveScreen,
+  terminalSize,
+  wantsColor,
+  type Write,
+  writerTo,
+} from "./live_screen.ts";
+import { type Progress, progressLine } from "./progress_line.ts";
+
+/** How `ProgressBarCallback` shows progress. */
+export type ProgressMode = "live" | "plain" | "json";
 
 /** Options of `ProgressBarCallback`. */
 export interface ProgressBarOptions {
-  /** Takes the text; by default standard error, or the console where there is none. */
+  /**
+   * "live" draws a block of lines in place, "plain" writes a line now and then, "json" writes a JSON
+   * object a line.
+   *
+   * @default {"live" where standard error is a terminal that can, and `CI` is not set; else "plain"}
+   */
+  mode?: ProgressMode;
+  /**
+   * Takes the text; by default standard error, standard output in the mode "json", or the console
+   * where there are none.
+   */
   write?: (text: string) => void;
-  /** One line that is written over (true) or plain lines (false); by default what `write` is. */
-  terminal?: boolean;
-  /** Columns of the terminal; by default asked of it at each redraw. */
-  width?: number;
-  /** Least time between two lines, in milliseconds. @default {500 on a terminal, else 10,000} */
+  /** Columns and rows of the terminal; by default asked of it at each drawing. */
+  size?: { readonly columns: number; readonly rows: number };
+  /** Whether the block has colours; by default unless `NO_COLOR` is set. */
+  color?: boolean;
+  /** Least time between two lines or drawings, in milliseconds. @default {500 live, 1000 for JSON, 10,000 plain} */
   intervalMs?: number;
+  /** The name of the loss in the step's output, and, behind a prefix, in the metrics. @default {"loss"} */
+  loss?: string;
+  /**
+   * The metric whose best value is shown.
+   * @default {the first one whose direction is known, of evaluations before that of training}
+   */
+  monitor?: string;
   /** The time in milliseconds. */
   now?: () => number;
 }
 
-/** Weight of the past in the smoothed loss, per reading. */
-const SMOOTHING = 0.8;
+const INTERVALS: { readonly [mode in ProgressMode]: number } = {
+  live: 500,
+  json: 1000,
+  plain: 10_000,
+};
+
+/** What is read of a step when its line is due. */
+interface Reading {
+  /** Completed steps. */
+  readonly step: number;
+  readonly loss: number | null;
+  readonly gradNorm: number | null;
+}
 
 /**
- * Shows epoch, steps, smoothed loss, samples per second and remaining time: one line on a terminal,
- * plain lines otherwise, and the metrics at the end of each epoch.
+ * Shows how training goes, on a terminal, in a log, or to a program.
  *
- * It reads the loss only when it draws, because a read waits for the device. The remaining time is
- * that of the whole run, and shown where the loader knows its length.
+ * On a terminal it is a block of a few lines that is drawn again in its place and stays when the loop
+ * ends: epoch, bar and remaining time; the loss as a curve, with an "o" for each evaluation; the smoothed
+ * loss, learning rate, norm of the gradients where there is one, metrics, the best value and how many
+ * epochs ago it was, samples per second, and the share of time in which the loop waited for data.
+ * Lines that go through `console` meanwhile appear above it. Lines that are written past the console, or
+ * by another process, are never overwritten, but from the second one between two drawings on the rest of
+ * a line of the block may stand behind them. One loop has the terminal at a time: another one that starts
+ * meanwhile writes plain lines.
+ *
+ * Elsewhere it is a plain line now and then and at the end of each epoch, or one {@linkcode
+ * ProgressRecord} a line for programs.
+ *
+ * It reads the loss only when it is due, because a read waits for the device. The remaining time is
+ * that of the whole run, and shown where the loader knows its length. Nothing is saved: in a run that
+ * is resumed, speed and remaining time are those since then, and so is the best value.
  *
  * @example Write plain lines into a list
  * ```ts
  * import { Context, Engine, ProgressBarCallback } from "@legoml/legoml/core";
  *
  * const lines: string[] = [];
- * const bar = new ProgressBarCallback({ write: (text) => lines.push(text), terminal: false });
+ * const bar = new ProgressBarCallback({ mode: "plain", write: (text) => lines.push(text) });
  * const engine = new Engine(
  *   (_engine, batch: number[]) => ({ count: batch.length }),
  *   new Context({ model: null }),
@@ -44,176 +114,272 @@ const SMOOTHING = 0.8;
  * await engine.loop([[1, 2], [3]]);
  * console.assert(lines.length === 1 && lines[0].startsWith("epoch 1/1  100% 2/2"));
  * ```
+ *
+ * @example Tell another program
+ * ```ts
+ * import { Context, Engine, ProgressBarCallback, type ProgressRecord } from "@legoml/legoml/core";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const records: ProgressRecord[] = [];
+ * const write = (line: string) => void records.push(JSON.parse(line));
+ * const engine = new Engine(
+ *   (_engine, loss: number) => ({ loss }),
+ *   new Context({ model: null }),
+ *   { callbacks: [new ProgressBarCallback({ mode: "json", intervalMs: 0, write })] },
+ * );
+ * await engine.loop([0.5, NaN]);
+ * assertEquals(records.map(({ event }) => event), ["start", "step", "step", "epoch", "end"]);
+ * assertEquals(records.map((record) => record.event === "step" ? record.loss : 0), [0, 0.5, "NaN", 0, 0]);
+ * ```
  */
 export class ProgressBarCallback implements Callback {
   /** How errors and plans call it. */
   readonly name: string = "ProgressBarCallback";
   /** Last, so that it shows what the others wrote. */
   readonly phase: Phase = "display";
-  #write: (text: string) => void;
-  #terminal: boolean;
-  #width: number | undefined;
-  #intervalMs: number;
-  #now: () => number;
+  readonly #options: ProgressBarOptions;
+  readonly #mode: ProgressMode;
+  readonly #write: Write;
+  readonly #now: () => number;
+  readonly #clocks: Clocks;
   #loss = new SmoothedValue();
-  #run = { start: 0, steps: 0 };
-  #epoch = { start: 0, samples: 0 };
+  #last: Reading = { step: -1, loss: null, gradNorm: null };
+  #best = new BestSoFar(undefined, 0);
+  #metrics: Readonly<Record<string, number>> = {};
+  #curves: Curves = noCurves();
   #lastDraw = 0;
-  #open = false;
+  #screen: LiveScreen | null = null;
 
   /**
-   * Makes the callback; it writes nothing before the first step.
+   * Makes the callback; it writes nothing before the loop starts.
    *
-   * @param options where and how often to write
-   * @throws {RangeError} if `intervalMs` is below 0 or `width` is no whole number from 1
+   * @param options where, how and how often to write, and what to follow
+   * @throws {TypeError} if there is no such mode
+   * @throws {RangeError} if `intervalMs` is below 0, or `size` has no whole numbers from 1
    */
   constructor(options: ProgressBarOptions = {}) {
-    const target = options.write === undefined ? standardError() : { terminal: false };
-    this.#write = options.write ?? target.write ?? writeToConsole;
-    this.#terminal = options.terminal ?? target.terminal;
-    this.#width = options.width;
-    this.#intervalMs = options.intervalMs ?? (this.#terminal ? 500 : 10_000);
+    checkOptions(options);
+    this.#options = options;
+    this.#mode = options.mode ?? (options.write === undefined && isLively() ? "live" : "plain");
+    this.#write = options.write ?? writerTo(this.#mode === "json" ? "stdout" : "stderr");
     this.#now = options.now ?? (() => performance.now());
-    const { width = 1 } = options;
-    if (!(this.#intervalMs >= 0) || !Number.isSafeInteger(width) || width < 1) {
-      throw new RangeError(
-        "Cannot make a progress bar: expected intervalMs from 0 and a whole width from 1, found " +
-          `intervalMs ${this.#intervalMs} and width ${options.width}`,
-      );
-    }
+    this.#clocks = new Clocks(this.#now);
   }
 
   /** Starts the clocks. */
-  onEngineStart({ state }: EngineEvent): void {
-    const now = this.#now();
-    this.#run = { start: now, steps: state.globalStep };
+  onEngineStart({ engine, state }: EngineStartEvent): void {
+    this.#clocks.startLoop(state);
     this.#loss = new SmoothedValue();
-    // A terminal shows the first step at once; a log waits for something to tell.
-    this.#lastDraw = this.#terminal ? -Infinity : now;
+    this.#last = { step: -1, loss: null, gradNorm: null };
+    this.#best = new BestSoFar(this.#options.monitor, state.globalStep);
+    this.#metrics = { ...state.metrics };
+    this.#curves = noCurves();
+    if (this.#mode === "live") this.#screen = LiveScreen.open(this.#write);
+    // A terminal shows the first step at once, and so do programs; a log waits for something to tell.
+    this.#lastDraw = this.#mode === "plain" ? this.#now() : -Infinity;
+    if (this.#mode === "json") this.#writeRecord(startRecord(engine.name, state));
   }
 
   /** Starts the epoch's clock. */
   onEpochStart({ state }: EngineEvent): void {
-    this.#epoch = { start: this.#now(), samples: state.samples };
+    this.#clocks.startEpoch(state);
   }
 
-  /** Draws when it is time. */
-  onStepEnd({ state, output }: StepEndEvent): void | Promise<void> {
-    if (this.#now() - this.#lastDraw >= this.#intervalMs) return this.#draw(state, output);
+  /** Reads the loss and writes when it is time. */
+  onStepEnd(event: StepEndEvent): void | Promise<void> {
+    const { intervalMs = INTERVALS[this.#mode] } = this.#options;
+    if (this.#clocks.step() - this.#lastDraw >= intervalMs) return this.#step(event);
   }
 
-  /** Writes the epoch's line with its metrics. */
-  onEpochEnd({ state }: EpochEndEvent): void {
-    this.#put(state, { ...this.#lossValues(), ...state.metrics }, null);
-    this.#endLine();
+  /** Writes the epoch with its metrics. */
+  async onEpochEnd({ engine, state, context, complete }: EpochEndEvent): Promise<void> {
+    if (state.output !== null && this.#mode !== "json") {
+      await this.#read(state, state.output, context);
+    }
+    const betterOf: BetterOf = (key) => engine.betterOf(key);
+    this.#best.observe(state.current.epoch, state.metrics, betterOf);
+    // Evaluations take their metrics away when the next epoch starts.
+    this.#metrics = { ...state.metrics };
+    this.#markEvaluations(state);
+    const { best } = this.#best;
+    if (this.#mode !== "json") return this.#show(state, context, true);
+    this.#writeRecord({
+      event: "epoch",
+      epoch: state.current.epoch,
+      complete,
+      ...standing(state),
+      metrics: state.metrics as Record<string, RecordNumber>,
+      best: best && { metric: best.metric, value: best.value, epoch: best.epoch },
+      seconds: this.#clocks.loopSeconds,
+    });
   }
 
-  /** Ends the line, and tells why the run ended if not by its limit. */
-  onEngineEnd({ state, reason, detail }: EngineEndEvent): void {
-    this.#endLine();
+  /** Leaves the block on the terminal, and tells why the loop ended if not by its limit. */
+  onEngineEnd({ state, context, reason, detail, error }: EngineEndEvent): void {
+    if (this.#screen !== null && state.current.epoch > 0) this.#show(state, context, true);
+    this.#screen?.close();
+    this.#screen = null;
+    if (this.#mode === "json") {
+      const message = error instanceof Error ? error.message : String(error);
+      return this.#writeRecord({
+        event: "end",
+        reason,
+        detail: detail ?? null,
+        error: error === undefined ? null : message,
+        epoch: state.epoch,
+        ...standing(state),
+        seconds: this.#clocks.loopSeconds,
+      });
+    }
     if (reason !== "stopped" && reason !== "interrupted") return;
     const why = detail === undefined ? "" : `: ${detail}`;
     this.#write(`${reason} after ${state.globalStep} steps${why}\n`);
   }
 
-  async #draw(state: EngineState, output: StepOutput): Promise<void> {
-    const loss = await output.loss?.item();
-    if (loss !== undefined) this.#loss.add(loss);
-    this.#put(state, this.#lossValues(), this.#eta(state));
+  async #step(event: StepEndEvent): Promise<void> {
+    const { state, output, context } = event;
+    await this.#read(state, output, gradNormOf(event));
+    if (this.#mode === "json") this.#writeStep(state, context);
+    else this.#show(state, context, false);
     this.#lastDraw = this.#now();
   }
 
-  #lossValues(): Record<string, number> {
-    const { value } = this.#loss;
-    return value === null ? {} : { loss: value };
+  /** Reads what the latest step gave in one wait for the device, unless that was done. */
+  async #read(state: EngineState, output: StepOutput, norm?: unknown): Promise<void> {
+    if (this.#last.step === state.globalStep) return;
+    const [loss, gradNorm] = await Promise.all([
+      numberOf(output.get(this.#options.loss ?? "loss")),
+      norm === undefined ? this.#last.gradNorm : numberOf(norm),
+    ]);
+    this.#last = { step: state.globalStep, loss, gradNorm };
+    if (loss === null) return;
+    this.#loss.add(loss);
+    this.#curves.line.add(state.globalStep, loss);
   }
 
-  #put(state: EngineState, values: Record<string, number>, eta: number | null): void {
-    const seconds = (this.#now() - this.#epoch.start) / 1000;
-    const samples = state.samples - this.#epoch.samples;
-    const progress = {
+  #writeStep(state: EngineState, context: Context): void {
+    this.#writeRecord({
+      event: "step",
+      epoch: state.current.epoch,
+      step: state.globalStep,
+      localStep: state.localStep,
+      samples: state.samples,
+      loss: this.#last.loss as RecordNumber | null,
+      lr: lrOf(context) as RecordNumber | null,
+      gradNorm: this.#last.gradNorm as RecordNumber | null,
+      samplesPerSecond: this.#clocks.rate(state),
+      dataWait: waitOf(state),
+      seconds: this.#clocks.loopSeconds,
+      eta: this.#clocks.eta(state),
+    });
+  }
+
+  #writeRecord(record: ProgressRecord): void {
+    this.#write(recordLine(record));
+  }
+
+  /** Notes where evaluations stand on the axis of the training loss. */
+  #markEvaluations({ metrics, globalStep }: EngineState): void {
+    const name = this.#options.loss ?? "loss";
+    const keys = Object.keys(metrics).filter((key) => key.endsWith(`/${name}`));
+    const marked = new Set([...this.#curves.marked, ...keys]);
+    for (const key of keys) this.#curves.marks.add(globalStep, metrics[key]);
+    this.#curves = { ...this.#curves, marked };
+  }
+
+  #show(state: EngineState, context: Context, epochEnds: boolean): void {
+    const progress = this.#progress(state, context, epochEnds);
+    if (this.#screen === null) {
+      this.#write(`${progressLine(progress)}\n`);
+      return;
+    }
+    const { size = terminalSize(), color = wantsColor() } = this.#options;
+    // One column stays free, since some terminals wrap when the last one is written; one row is the
+    // cursor's.
+    const room = {
+      columns: Math.max(1, size.columns - 1),
+      rows: Math.max(1, size.rows - 1),
+      color,
+    };
+    this.#screen.draw(liveBlock(progress, this.#curves, room));
+  }
+
+  #progress(state: EngineState, context: Context, epochEnds: boolean): Progress {
+    const eta = this.#clocks.eta(state);
+    return {
       epoch: state.current.epoch,
       epochs: state.maxEpochs,
       step: state.localStep,
       steps: state.stepsPerEpoch,
-      values,
-      rate: seconds > 0 ? samples / seconds : null,
-      seconds,
-      eta,
+      values: this.#values(context, epochEnds),
+      best: this.#best.best,
+      rate: this.#clocks.rate(state),
+      wait: waitOf(state),
+      seconds: this.#clocks.epochSeconds,
+      total: this.#clocks.loopSeconds,
+      // What is left is no news in the line of an epoch that has ended.
+      eta: eta === 0 || (epochEnds && this.#screen === null) ? null : eta,
     };
-    if (!this.#terminal) return this.#write(progressLine(progress, Infinity) + "\n");
-    // One column stays free: some terminals wrap when the last one is written.
-    const width = (this.#width ?? terminalWidth()) - 1;
-    this.#write(`\r${progressLine(progress, width)}\x1b[K`);
-    this.#open = true;
   }
 
-  #endLine(): void {
-    if (this.#open) this.#write("\n");
-    this.#open = false;
-  }
-
-  /** Seconds until the limit, at the run's mean speed so far, evaluations included. */
-  #eta(state: EngineState): number | null {
-    const { stepsPerEpoch, maxEpochs, epoch, localStep, maxSteps, globalStep } = state;
-    const toEpochs = stepsPerEpoch === null
-      ? Infinity
-      : (maxEpochs - epoch) * stepsPerEpoch - localStep;
-    const left = Math.min(toEpochs, maxSteps - globalStep);
-    const done = globalStep - this.#run.steps;
-    if (!Number.isFinite(left) || done === 0) return null;
-    return left * (this.#now() - this.#run.start) / 1000 / done;
+  /** The loss and what goes with it, then metrics; those of an epoch that has ended in place of readings. */
+  #values(context: Context, epochEnds: boolean): Record<string, number> {
+    const readings = {
+      [this.#options.loss ?? "loss"]: this.#loss.value,
+      lr: lrOf(context),
+      "grad norm": this.#last.gradNorm,
+    };
+    const own = Object.fromEntries(
+      Object.entries(readings).filter((pair): pair is [string, number] => pair[1] !== null),
+    );
+    if (epochEnds) return { ...own, ...this.#metrics };
+    return this.#screen === null ? own : { ...own, ...this.#metrics, ...own };
   }
 }
 
-/** An exponential mean without the pull of its start; values that are not finite pass through. */
-class SmoothedValue {
-  #sum = 0;
-  #weight = 0;
-  #odd: number | null = null;
+function noCurves(): Curves {
+  return { line: new Course(), marks: new Course(), marked: new Set() };
+}
 
-  add(value: number): void {
-    this.#odd = Number.isFinite(value) ? null : value;
-    if (this.#odd !== null) return;
-    this.#sum = SMOOTHING * this.#sum + (1 - SMOOTHING) * value;
-    this.#weight = SMOOTHING * this.#weight + (1 - SMOOTHING);
+function checkOptions({ mode, intervalMs = 0, size }: ProgressBarOptions): void {
+  if (mode !== undefined && !Object.hasOwn(INTERVALS, mode)) {
+    throw new TypeError(
+      `Cannot show progress: expected mode to be one of ${
+        Object.keys(INTERVALS).join(", ")
+      }, found ${JSON.stringify(mode)}`,
+    );
   }
-
-  get value(): number | null {
-    return this.#odd ?? (this.#weight === 0 ? null : this.#sum / this.#weight);
-  }
+  const { columns, rows } = size ?? { columns: 1, rows: 1 };
+  const fits = [columns, rows].every((n) => Number.isSafeInteger(n) && n >= 1);
+  if (intervalMs >= 0 && fits) return;
+  throw new RangeError(
+    "Cannot show progress: expected intervalMs from 0 and a size of whole numbers from 1, found " +
+      `intervalMs ${intervalMs} and ${columns} columns by ${rows} rows`,
+  );
 }
 
-interface Terminal {
-  readonly stderr: { writeSync(bytes: Uint8Array): number; isTerminal(): boolean };
-  consoleSize(): { columns: number };
+/** The number in a tensor with one element, or the number itself; null for anything else. */
+async function numberOf(value: unknown): Promise<number | null> {
+  if (typeof value === "number") return value;
+  const isScalar = isTensorLike(value) && value.shape.every((size) => size === 1);
+  return isScalar ? await value.item() : null;
 }
 
-// Browsers have no Deno; the framework must load there too.
-function deno(): Terminal | undefined {
-  return (globalThis as { Deno?: Terminal }).Deno;
+/** The norm of the gradients, where a callback, the step or the optimizer has it; not read yet. */
+function gradNormOf(event: StepEndEvent): unknown {
+  const { output, context } = event;
+  const found = Object.fromEntries(stepScalarsOf(event)).gradNorm ?? output.get("gradNorm");
+  if (found !== undefined) return found;
+  return (context.optimizer as { gradNorm?: unknown } | null | undefined)?.gradNorm ?? undefined;
 }
 
-function standardError(): { write?: (text: string) => void; terminal: boolean } {
-  const stderr = deno()?.stderr;
-  if (stderr === undefined) return { terminal: false };
-  return { write: (text) => writeAll(stderr, text), terminal: stderr.isTerminal() };
+/** The learning rate of an optimizer's first group, where the context has one. */
+function lrOf({ optimizer }: Context): number | null {
+  const { groups } = (optimizer ?? {}) as { groups?: readonly { lr?: unknown }[] };
+  const lr = groups?.[0]?.lr;
+  return typeof lr === "number" ? lr : null;
 }
 
-function writeAll(stderr: Terminal["stderr"], text: string): void {
-  let bytes = new TextEncoder().encode(text);
-  while (bytes.length > 0) bytes = bytes.subarray(stderr.writeSync(bytes));
-}
-
-function writeToConsole(text: string): void {
-  console.log(text.trimEnd());
-}
-
-function terminalWidth(): number {
-  try {
-    return deno()?.consoleSize().columns ?? 80;
-  } catch {
-    // A terminal that does not tell its size.
-    return 80;
-  }
+function waitOf({ waitSeconds, loopSeconds }: EngineState): number | null {
+  return loopSeconds > 0 ? Math.min(1, waitSeconds / loopSeconds) : null;
 }

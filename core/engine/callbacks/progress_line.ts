@@ -1,6 +1,8 @@
-/** How training progress reads in one line of text. */
+/** What a display tells of training, and how that reads in one line of text. */
 
-/** What a progress line tells. */
+import type { Best } from "./live_meter.ts";
+
+/** What a display tells. */
 export interface Progress {
   /** Number of the running epoch, from 1. */
   readonly epoch: number;
@@ -10,49 +12,61 @@ export interface Progress {
   readonly step: number;
   /** Steps of the epoch, where known. */
   readonly steps: number | null;
-  /** Numbers by name, e.g. the loss and the metrics. */
+  /** Numbers by name: the loss, the learning rate, the metrics. */
   readonly values: Readonly<Record<string, number>>;
+  /** The best value of the followed metric, where there is one. */
+  readonly best: Best | null;
   /** Samples per second, where known. */
   readonly rate: number | null;
+  /** Share of the time in which the loop waited for batches, from 0 to 1, where known. */
+  readonly wait: number | null;
   /** Seconds that the epoch has taken. */
   readonly seconds: number;
+  /** Seconds that the loop has taken. */
+  readonly total: number;
   /** Seconds until the end of the run, where known. */
   readonly eta: number | null;
 }
 
-const BAR_MIN = 8;
-const BAR_MAX = 30;
-
-/**
- * One line that fits into `width` columns: the bar gives way first, then the text is cut.
- *
- * @param progress what to tell
- * @param width columns; Infinity for a plain line without a bar
- */
-export function progressLine(progress: Progress, width: number): string {
-  const { epoch, epochs, step, steps, seconds, eta } = progress;
-  const head = `epoch ${epoch}${Number.isFinite(epochs) ? `/${epochs}` : ""}`;
-  const count = steps === null ? `step ${step}` : `${percent(step, steps)} ${step}/${steps}`;
-  const tail = [
+/** A plain line about a running or a finished epoch. */
+export function progressLine(progress: Progress): string {
+  const { seconds, eta } = progress;
+  return [
+    ...headOf(progress),
     ...Object.entries(progress.values).map(([name, value]) => `${name} ${showNumber(value)}`),
-    ...(progress.rate === null ? [] : [`${showCount(progress.rate)} samples/s`]),
+    ...bestOf(progress),
+    ...speedOf(progress),
     showTime(seconds),
     ...(eta === null ? [] : [`ETA ${showTime(eta)}`]),
+  ].join("  ");
+}
+
+/** Where training stands: the epoch and the step. */
+export function headOf({ epoch, epochs, step, steps }: Progress): [string, string] {
+  const head = `epoch ${epoch}${Number.isFinite(epochs) ? `/${epochs}` : ""}`;
+  return [head, steps === null ? `step ${step}` : `${percent(step, steps)} ${step}/${steps}`];
+}
+
+/** The best value, and how long ago it was, where there is one. */
+export function bestOf({ best, epoch }: Progress): string[] {
+  if (best === null) return [];
+  const ago = epoch - best.epoch;
+  const when = ago === 0 ? "now" : `${ago} epoch${ago === 1 ? "" : "s"} ago`;
+  const since = best.since === null ? "" : ` since step ${best.since}`;
+  return [`best ${best.metric}${since} ${showNumber(best.value)} ${when}`];
+}
+
+/** How fast it goes, as far as that is known. */
+export function speedOf({ rate, wait }: Progress): string[] {
+  return [
+    ...(rate === null ? [] : [`${showCount(rate)} samples/s`]),
+    ...(wait === null ? [] : [`data wait ${Math.round(100 * wait)}%`]),
   ];
-  const text = [head, count, ...tail].join("  ");
-  const room = Math.min(BAR_MAX, width - text.length - 2);
-  if (steps === null || !Number.isFinite(width) || room < BAR_MIN) return text.slice(0, width);
-  return [head, bar(step / Math.max(1, steps), room), count, ...tail].join("  ");
 }
 
 function percent(step: number, steps: number): string {
   const share = steps === 0 ? 100 : Math.floor(100 * step / steps);
   return `${share}%`.padStart(4);
-}
-
-function bar(share: number, width: number): string {
-  const full = Math.min(width, Math.floor(share * width));
-  return "━".repeat(full) + "─".repeat(width - full);
 }
 
 /** A number with four significant digits; whole numbers up to six digits as they are. */

@@ -26,7 +26,7 @@ interface Group {
 interface Rig {
   readonly engine: Engine<number>;
   readonly groups: Group[];
-  readonly callback: LrScheduleCallback;
+  readonly callback: LrScheduleCallback<string | null>;
   /** The rates that each step saw. */
   readonly seen: number[][];
 }

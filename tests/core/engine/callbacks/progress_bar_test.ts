@@ -1,86 +1,39 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { Context, Engine, ProgressBarCallback } from "../../../../core/engine/mod.ts";
 import {
+  type Progress,
   progressLine,
   showCount,
   showNumber,
   showTime,
 } from "../../../../core/engine/callbacks/progress_line.ts";
-import { FakeDevice } from "../fakes.ts";
+import { show } from "./progress_run.ts";
 
-interface Show {
-  terminal: boolean;
-  width?: number;
-  intervalMs?: number;
-  stepMs?: number;
-  losses?: number[];
-  loop?: { maxEpochs?: number; maxSteps?: number };
-  setUp?: (engine: Engine) => void;
-}
-
-/** What the bar writes over ten steps of 64 samples per epoch, and how often a loss was read. */
-async function show(options: Show) {
-  const { terminal, width, intervalMs, stepMs = 250, losses = [0.5] } = options;
-  let clock = 0;
-  let reads = 0;
-  const text: string[] = [];
-  const write = (part: string) => void text.push(part);
-  const bar = new ProgressBarCallback({ write, terminal, width, intervalMs, now: () => clock });
-  const device = new FakeDevice();
-  const engine: Engine = new Engine(
-    (engine, _b: number): object => {
-      clock += stepMs;
-      const loss = device.make(losses[engine.state.globalStep % losses.length]);
-      const { item } = loss;
-      loss.item = () => {
-        reads++;
-        return item.call(loss);
-      };
-      return { loss, count: 64 };
-    },
-    new Context({ model: null, device }),
-    { callbacks: [bar] },
-  );
-  options.setUp?.(engine);
-  await engine.loop(Array(10).fill(0), options.loop);
-  return { text, reads };
-}
-
-Deno.test("ProgressBarCallback writes over one line on a terminal", async () => {
-  const { text, reads } = await show({ terminal: true, width: 101, intervalMs: 1000 });
-  const line = (bar: string, rest: string) => `\repoch 1/1  ${bar}  ${rest}\x1b[K`;
-  assertEquals(text, [
-    line("━━━" + "─".repeat(27), " 10% 1/10  loss 0.5000  256 samples/s  0:00  ETA 0:02"),
-    line("━".repeat(15) + "─".repeat(15), " 50% 5/10  loss 0.5000  256 samples/s  0:01  ETA 0:01"),
-    line("━".repeat(27) + "───", " 90% 9/10  loss 0.5000  256 samples/s  0:02  ETA 0:00"),
-    line("━".repeat(30), "100% 10/10  loss 0.5000  256 samples/s  0:03"),
-    "\n",
-  ]);
-  assertEquals(reads, 3);
-});
+const accuracy = (epoch: number) => ({ accuracy: [0, 0.5, 0.25][epoch] });
 
 Deno.test("ProgressBarCallback writes plain lines where there is no terminal", async () => {
   const { text, reads } = await show({
-    terminal: false,
+    mode: "plain",
     stepMs: 1500,
+    evaluation: accuracy,
+    optimizer: { groups: [{ lr: 0.01 }] },
     loop: { maxEpochs: 2 },
-    setUp: (engine) =>
-      void engine.on("epochEnd", ({ state }) => void (state.metrics.accuracy = state.epoch / 4)),
   });
+  const tail = "43 samples/s  data wait 5%";
   assertEquals(text, [
-    "epoch 1/2   70% 7/10  loss 0.5000  43 samples/s  0:11  ETA 0:20\n",
-    "epoch 1/2  100% 10/10  loss 0.5000  accuracy 0.2500  43 samples/s  0:15\n",
-    "epoch 2/2   40% 4/10  loss 0.5000  43 samples/s  0:06  ETA 0:09\n",
-    "epoch 2/2  100% 10/10  loss 0.5000  accuracy 0.5000  43 samples/s  0:15\n",
+    `epoch 1/2   70% 7/10  loss 0.5000  lr 0.01000  ${tail}  0:11  ETA 0:20\n`,
+    `epoch 1/2  100% 10/10  loss 0.5000  lr 0.01000  accuracy 0.5000  best accuracy 0.5000 now  ${tail}  0:15\n`,
+    `epoch 2/2   40% 4/10  loss 0.5000  lr 0.01000  best accuracy 0.5000 1 epoch ago  ${tail}  0:06  ETA 0:09\n`,
+    `epoch 2/2  100% 10/10  loss 0.5000  lr 0.01000  accuracy 0.2500  best accuracy 0.5000 1 epoch ago  ${tail}  0:15\n`,
   ]);
-  assertEquals(reads, 2);
+  assertEquals(reads, 4);
 });
 
 Deno.test("ProgressBarCallback smooths the loss without the pull of its start", async () => {
   const { text } = await show({
-    terminal: false,
+    mode: "plain",
     intervalMs: 0,
-    losses: [1, 2, 4, NaN],
+    loss: (step) => [1, 2, 4, NaN, 1][step - 1],
     loop: { maxSteps: 5 },
   });
   const losses = text.map((line) => line.match(/loss (\S+)/)?.[1]);
@@ -90,71 +43,113 @@ Deno.test("ProgressBarCallback smooths the loss without the pull of its start", 
 
 Deno.test("ProgressBarCallback shows the metric called loss instead of the smoothed one", async () => {
   const { text } = await show({
-    terminal: false,
+    mode: "plain",
     intervalMs: 0,
+    evaluation: () => ({ loss: 0.25 }),
     loop: { maxSteps: 1 },
-    setUp: (engine) => void engine.on("epochEnd", ({ state }) => void (state.metrics.loss = 0.25)),
   });
-  assertEquals(text.at(-1), "epoch 1   10% 1/10  loss 0.2500  256 samples/s  0:00\n");
+  assertMatch(text.at(-1)!, /^epoch 1 {3}10% 1\/10 {2}loss 0\.2500 {2}256 samples\/s/);
 });
 
-Deno.test("ProgressBarCallback ends its line and tells why when the run stops", async () => {
-  const { text } = await show({
-    terminal: true,
-    width: 60,
-    setUp: (engine) => void engine.on("stepEnd", () => engine.stop("no progress"), { once: 3 }),
-  });
-  assertEquals(text.slice(-2), ["\n", "stopped after 3 steps: no progress\n"]);
-});
-
-Deno.test("ProgressBarCallback ends an open line when the step fails", async () => {
+Deno.test("ProgressBarCallback speeds are those of training, without the evaluation behind it", async () => {
+  let clock = 0;
   const text: string[] = [];
-  const bar = new ProgressBarCallback({ write: (part) => void text.push(part), terminal: true });
-  const engine = new Engine(
-    (_e, batch: number) => {
-      if (batch === 1) throw new Error("x");
-    },
-    new Context({ model: null }),
-    { callbacks: [bar] },
+  const write = (line: string) => void text.push(line);
+  const bar = new ProgressBarCallback({ mode: "plain", write, now: () => clock });
+  const step = () => {
+    clock += 1000;
+    return { count: 8 };
+  };
+  const engine = new Engine(step, new Context({ model: null }), { callbacks: [bar] });
+  engine.on("epochEnd", () => void (clock += 6000), { phase: "evaluate" });
+  await engine.loop([1, 2], { maxEpochs: 2 });
+  const speeds = text.map((line) => line.match(/\S+ samples\/s/)?.[0]);
+  assertEquals(speeds, text.map(() => "8 samples/s"));
+  assertMatch(text.at(-1)!, /^epoch 2\/2 .*0:08$/m);
+});
+
+Deno.test("ProgressBarCallback tells the remaining time of a limit of samples", async () => {
+  const { text } = await show({
+    mode: "plain",
+    intervalMs: 0,
+    loop: { maxEpochs: 5, maxSamples: 40 * 64 },
+  });
+  assertMatch(text[0], /ETA 0:10\n$/);
+});
+
+Deno.test("ProgressBarCallback follows an evaluated metric as soon as there is one", async () => {
+  const run = (monitor?: string) =>
+    show({
+      mode: "plain",
+      monitor,
+      loop: { maxEpochs: 3 },
+      evaluation: (epoch): Record<string, number> =>
+        epoch === 1 ? { accuracy: 0.9 } : { accuracy: 0.5, "test/loss": epoch },
+    });
+  const best = ({ text }: { text: string[] }) =>
+    text.map((line) => line.match(/best .*? 0?\S+/)?.[0]);
+  assertEquals(best(await run()), ["best accuracy 0.9000", "best test/loss 2", "best test/loss 2"]);
+  assertEquals(best(await run("accuracy")), Array(3).fill("best accuracy 0.9000"));
+  await assertRejects(
+    () => show({ mode: "plain", monitor: "speed", evaluation: () => ({ speed: 1 }) }),
+    RangeError,
+    'Cannot show the best "speed": expected a metric that knows what is better',
   );
-  await engine.loop([0, 1]).catch(() => {});
-  assertEquals([text.length, text[1]], [2, "\n"]);
+});
+
+Deno.test("ProgressBarCallback takes a loss of another name, and those of evaluations with it", async () => {
+  const lines: string[] = [];
+  const bar = new ProgressBarCallback({
+    mode: "plain",
+    loss: "total",
+    intervalMs: 0,
+    write: (line) => void lines.push(line),
+  });
+  const engine = new Engine(() => ({ total: 3, loss: 7 }), new Context({ model: null }), {
+    callbacks: [bar],
+  });
+  await engine.loop([0]);
+  assertMatch(lines[0], /1\/1 {2}total 3 {2}/);
+  assert(!lines[0].includes("7"));
+});
+
+Deno.test("ProgressBarCallback tells why a run stopped", async () => {
+  const { text } = await show({
+    mode: "plain",
+    onStep: (step, engine) => void (step === 3 && engine.stop("no progress")),
+  });
+  assertEquals(text.at(-1), "stopped after 3 steps: no progress\n");
 });
 
 Deno.test("ProgressBarCallback refuses bad options", () => {
-  assertThrows(() => new ProgressBarCallback({ intervalMs: -1 }), RangeError, "intervalMs -1");
-  assertThrows(() => new ProgressBarCallback({ width: 0 }), RangeError, "width 0");
+  const make = (options: object) => () => new ProgressBarCallback(options);
+  assertThrows(make({ intervalMs: -1 }), RangeError, "found intervalMs -1");
+  assertThrows(make({ size: { columns: 0, rows: 5 } }), RangeError, "0 columns by 5 rows");
+  assertThrows(make({ mode: "tty" }), TypeError, 'one of live, json, plain, found "tty"');
 });
 
-Deno.test("progressLine() drops the bar, then cuts the text, to fit the width", () => {
-  const progress = {
+Deno.test("progressLine() writes what is known", () => {
+  const progress: Progress = {
     epoch: 2,
     epochs: Infinity,
     step: 580,
     steps: null,
     values: { loss: 0.123456 },
+    best: null,
     rate: 4210.4,
+    wait: null,
     seconds: 75,
+    total: 200,
     eta: null,
   };
-  const text = "epoch 2  step 580  loss 0.1235  4,210 samples/s  1:15";
-  assertEquals(progressLine(progress, 200), text);
-  assertEquals(progressLine(progress, 20), text.slice(0, 20));
-  const known = { ...progress, epochs: 3, steps: 1160, eta: 3600 };
-  const wide = "epoch 2/3   50% 580/1160  loss 0.1235  4,210 samples/s  1:15  ETA 1:00:00";
-  assertEquals(progressLine(known, Infinity), wide);
-  assertEquals(progressLine(known, wide.length + 9), wide);
+  assertEquals(progressLine(progress), "epoch 2  step 580  loss 0.1235  4,210 samples/s  1:15");
+  const best = { metric: "acc", value: 0.5, epoch: 2, since: 7 };
   assertEquals(
-    progressLine(known, wide.length + 10),
-    wide.replace("2/3  ", "2/3  ━━━━────  "),
+    progressLine({ ...progress, epochs: 3, steps: 1160, best, wait: 0.034, eta: 3600 }),
+    "epoch 2/3   50% 580/1160  loss 0.1235  best acc since step 7 0.5000 now  4,210 samples/s  " +
+      "data wait 3%  1:15  ETA 1:00:00",
   );
-  for (let width = 0; width < 120; width++) {
-    assertEquals(progressLine(known, width).length <= width, true, String(width));
-  }
-  assertEquals(
-    progressLine({ ...known, step: 0, steps: 0 }, Infinity).slice(0, 20),
-    "epoch 2/3  100% 0/0 ",
-  );
+  assertEquals(progressLine({ ...progress, step: 0, steps: 0 }).slice(0, 18), "epoch 2  100% 0/0 ");
 });
 
 Deno.test("showNumber(), showCount() and showTime() write short numbers", () => {
