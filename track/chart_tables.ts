@@ -1,7 +1,7 @@
 /** Charts of named numbers: bars, and tables in colour. */
 
+import { axisOf } from "./chart_axes.ts";
 import {
-  axisOf,
   checkSize,
   COLOURS,
   element,
@@ -12,6 +12,7 @@ import {
   text,
   textWidth,
 } from "./chart_parts.ts";
+import { tellList, tellNumber } from "./chart_words.ts";
 
 /** What a bar chart shows. */
 export interface BarChartOptions {
@@ -117,7 +118,11 @@ export function barChart(options: BarChartOptions): string {
     size: FONT.label,
   });
   const height = bottom + FONT.tick + FONT.label + 26;
-  return picture(width, height, title, [...grid, ...drawn, label]);
+  const told = bars.map(({ value }, i) => `${names[i]} ${tellNumber(value)}`);
+  const description = `${bars.length} bars${xLabel === "" ? "" : ` of ${xLabel}`}: ${
+    tellList(told)
+  }.`;
+  return picture({ width, height, title, description }, [...grid, ...drawn, label]);
 }
 
 /**
@@ -178,7 +183,9 @@ export function heatmap(options: HeatmapOptions): string {
     });
   });
   const middle = { anchor: "middle", size: FONT.label } as const;
-  return picture(width, bottom + below + FONT.label + 20, title, [
+  const height = bottom + below + FONT.label + 20;
+  const description = describeTable({ rows, columns, values });
+  return picture({ width, height, title, description }, [
     ...cells,
     ...rows.map((name, r) =>
       text(name, left - 8, top + (r + 0.5) * cell + FONT.tick / 3, { anchor: "end" })
@@ -192,6 +199,18 @@ export function heatmap(options: HeatmapOptions): string {
     text(xLabel, left + columns.length * cell / 2, bottom + below + FONT.label + 4, middle),
     text(yLabel, FONT.label + 4, (top + bottom) / 2, { ...middle, rotate: -90 }),
   ]);
+}
+
+/** Size of the table, and for each row the column of its largest number. */
+function describeTable({ rows, columns, values }: Table): string {
+  const told = values.map((row, r) => {
+    const largest = row.reduce(
+      (best, value, c) => Number.isFinite(value) && !(value <= row[best]) ? c : best,
+      0,
+    );
+    return `${rows[r]}: largest ${showNumber(row[largest])} at ${columns[largest]}`;
+  });
+  return `Table of ${rows.length} rows and ${columns.length} columns. ${tellList(told)}.`;
 }
 
 interface Table {

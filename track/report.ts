@@ -1,8 +1,22 @@
 /** A run as one page of HTML that can be mailed: nothing in it runs, nothing is loaded. */
 
 import { denoFileOps } from "./file_ops.ts";
-import { confusionSection, filesOf, filesSection, imagesSection } from "./report_files.ts";
+import { drawnArtifacts } from "./report_artifacts.ts";
+import {
+  filesOf,
+  filesSection,
+  imagesSection,
+  PagePictures,
+  readerOf,
+  textsSection,
+} from "./report_files.ts";
 import { escapeText, page, tag } from "./report_html.ts";
+import {
+  calibrationSection,
+  confusionSection,
+  predictionsSection,
+  timingSection,
+} from "./report_results.ts";
 import {
   alertsSection,
   configSection,
@@ -10,6 +24,7 @@ import {
   environmentSection,
   eventsSection,
   metricsSection,
+  segmentsSection,
   summarySection,
 } from "./report_sections.ts";
 import { readSeries } from "./report_series.ts";
@@ -25,9 +40,11 @@ export interface ReportOptions {
 }
 
 /**
- * The report of a run, also of one that still runs: state, settings, machine, last and best values,
- * curves of training and evaluation on the same axes, confusion matrices (`ConfusionArtifact`),
- * pictures among the artifacts, events, and links to the files.
+ * The report of a run, also of one that still runs: state, alerts, last and best values, curves of
+ * training and evaluation on the same axes with a mark at each restart, learning rate and gradients,
+ * confusion matrices (`ConfusionArtifact`), reliability diagrams (`CalibrationArtifact`), sample
+ * predictions (`PredictionsArtifact`), pictures and texts, where the time went (the event "timing",
+ * seconds by name), settings, machine, events, and links to the files.
  *
  * The page is one file without scripts, light or dark as the reader's system is. Pictures of more
  * than 1 MB, and those beyond 8 MB in all, are links. For a run that has ended it depends on nothing
@@ -58,15 +75,23 @@ export function reportHtml(dir: string, options: ReportOptions = {}): string {
   const scalars = readSeries(dir);
   const files = filesOf(dir);
   const title = head.meta.name ?? head.meta.id;
+  const read = readerOf(dir);
+  const artifacts = drawnArtifacts(files, read);
+  const pictures = new PagePictures(files, read);
   return page(
     { title, refreshSeconds: head.state === "running" ? refreshSeconds : 0 },
     tag("h1", {}, escapeText(title)) + "\n",
     summarySection(head, scalars),
     alertsSection(head),
-    metricsSection(scalars),
-    curvesSection(scalars),
-    confusionSection(dir, files),
-    imagesSection(dir, files),
+    metricsSection(head, scalars),
+    curvesSection(head, scalars),
+    confusionSection(artifacts),
+    calibrationSection(artifacts),
+    predictionsSection(artifacts, pictures),
+    imagesSection(pictures, artifacts),
+    textsSection(files, read),
+    timingSection(head.events),
+    segmentsSection(head, scalars),
     configSection(head),
     environmentSection(head),
     eventsSection(head),

@@ -1,38 +1,9 @@
-/** The files of a run as a report shows them: links, pictures, confusion matrices. */
+/** The files of a run as a report shows them: links, pictures, texts. */
 
-import { heatmap } from "./charts.ts";
 import { trackError } from "./errors.ts";
+import type { FoundArtifact } from "./report_artifacts.ts";
 import { escapeText, hrefOf, type Markup, note, section, table, tag } from "./report_html.ts";
 import { showBytes } from "./report_state.ts";
-
-/**
- * What a report draws as a confusion matrix: an artifact whose name ends in `.json`, of this form.
- * A file called `confusion….json` may hold the bare matrix as well.
- *
- * @example
- * ```ts
- * import { type ConfusionArtifact, reportHtml, run } from "@legoml/legoml/track";
- * import { assert } from "@std/assert";
- *
- * const dir = await Deno.makeTempDir();
- * await using session = await run({ dir });
- * const confusion: ConfusionArtifact = {
- *   kind: "confusionMatrix",
- *   classNames: ["cat", "dog"],
- *   matrix: [[48, 2], [5, 45]],
- * };
- * session.saveArtifact("test.json", confusion);
- * assert(reportHtml(session.dir).includes(">48</text>"));
- * ```
- */
-export interface ConfusionArtifact {
-  /** The word by which the file is known. */
-  kind: "confusionMatrix";
-  /** Names of the classes. @default {their numbers} */
-  classNames?: readonly string[];
-  /** The counts or shares: a row for each target, in it a column for each prediction. */
-  matrix: readonly (readonly number[])[];
-}
 
 /** A file of a run. */
 export interface RunFile {
@@ -43,8 +14,10 @@ export interface RunFile {
 
 const IMAGE_BYTES = 1_000_000;
 const ALL_IMAGE_BYTES = 8_000_000;
-const JSON_BYTES = 1_000_000;
-const CLASSES = 64;
+const SHOWN_TEXTS = 12;
+const TEXT_LETTERS = 3000;
+/** Beyond this many bytes a text is only a link. */
+const TEXT_BYTES = 10_000_000;
 const LISTED = 500;
 const TYPES: Readonly<Record<string, string>> = {
   png: "image/png",
@@ -88,17 +61,21 @@ function sizeOf(path: string): number {
   }
 }
 
-function read(path: string): Uint8Array<ArrayBuffer> {
-  try {
-    return Deno.readFileSync(path);
-  } catch (error) {
-    throw trackError("read", path, error);
-  }
+/** Reads files of a run. */
+export function readerOf(dir: string): (path: string) => Uint8Array<ArrayBuffer> {
+  return (path) => {
+    try {
+      return Deno.readFileSync(`${dir}/${path}`);
+    } catch (error) {
+      throw trackError("read", `${dir}/${path}`, error);
+    }
+  };
 }
 
 const extension = (path: string) => path.slice(path.lastIndexOf(".") + 1).toLowerCase();
 
-function link(path: string): Markup {
+/** The path of a file, as a link to it. */
+export function link(path: string): Markup {
   return tag("a", { href: hrefOf(path) }, escapeText(path));
 }
 
@@ -115,79 +92,86 @@ export function filesSection(files: readonly RunFile[]): Markup {
   );
 }
 
-/** Pictures among the artifacts, as part of the page; those that are too large as links. */
-export function imagesSection(dir: string, files: readonly RunFile[]): Markup {
-  const images = files.filter(({ path }) =>
-    path.startsWith("artifacts/") && Object.hasOwn(TYPES, extension(path))
+/** The pictures of a page, which may take 8 MB in all. */
+export class PagePictures {
+  readonly #files: ReadonlyMap<string, number>;
+  readonly #read: (path: string) => Uint8Array<ArrayBuffer>;
+  readonly #shown = new Map<string, string>();
+  #room = ALL_IMAGE_BYTES;
+
+  constructor(files: readonly RunFile[], read: (path: string) => Uint8Array<ArrayBuffer>) {
+    const images = files.filter(({ path }) =>
+      path.startsWith("artifacts/") && Object.hasOwn(TYPES, extension(path))
+    );
+    this.#files = new Map(images.map(({ path, bytes }) => [path, bytes]));
+    this.#read = read;
+  }
+
+  /** The paths of all pictures among the artifacts. */
+  get paths(): readonly string[] {
+    return [...this.#files.keys()];
+  }
+
+  /** A picture as part of the page; a link where it is too large; null where there is none. */
+  show(path: string, alt: string = path): Markup | null {
+    const bytes = this.#files.get(path);
+    if (bytes === undefined) return null;
+    let src = this.#shown.get(path);
+    if (src === undefined) {
+      if (bytes > Math.min(IMAGE_BYTES, this.#room)) {
+        return tag("p", { class: "note" }, link(path), ` is not shown here: ${showBytes(bytes)}`);
+      }
+      this.#room -= bytes;
+      src = `data:${TYPES[extension(path)]};base64,${this.#read(path).toBase64()}`;
+      this.#shown.set(path, src);
+    }
+    return tag("img", { src, alt });
+  }
+}
+
+/** Pictures among the artifacts, but those that belong to sample predictions. */
+export function imagesSection(
+  pictures: PagePictures,
+  artifacts: readonly FoundArtifact[],
+): Markup {
+  const used = new Set(
+    artifacts.flatMap(({ artifact }) =>
+      artifact.kind === "predictions"
+        ? artifact.samples.map(({ image }) => `artifacts/${image}`)
+        : []
+    ),
   );
-  if (images.length === 0) return "";
-  let room = ALL_IMAGE_BYTES;
-  const figures = images.map(({ path, bytes }) => {
-    if (bytes > Math.min(IMAGE_BYTES, room)) {
+  const figures = pictures.paths.filter((path) => !used.has(path)).map((path) => {
+    const shown = pictures.show(path)!;
+    if (!shown.startsWith("<img")) return shown;
+    return tag("figure", {}, shown, tag("figcaption", {}, link(path)));
+  });
+  return figures.length === 0 ? "" : section("images", "Images", ...figures);
+}
+
+/** The ends of texts among the logs and the artifacts. */
+export function textsSection(
+  files: readonly RunFile[],
+  read: (path: string) => Uint8Array,
+): Markup {
+  const texts = files.filter(({ path }) => /^(logs\/.*\.txt|artifacts\/.*\.(txt|md))$/i.test(path));
+  if (texts.length === 0) return "";
+  const figures = texts.slice(0, SHOWN_TEXTS).map(({ path, bytes }) => {
+    if (bytes > TEXT_BYTES) {
       return tag("p", { class: "note" }, link(path), ` is not shown here: ${showBytes(bytes)}`);
     }
-    room -= bytes;
-    const src = `data:${TYPES[extension(path)]};base64,${read(`${dir}/${path}`).toBase64()}`;
-    const caption = tag("figcaption", {}, link(path));
-    return tag("figure", {}, tag("img", { src, alt: path }), caption);
-  });
-  return section("images", "Images", ...figures);
-}
-
-/** Confusion matrices among the artifacts. */
-export function confusionSection(dir: string, files: readonly RunFile[]): Markup {
-  const parts = files
-    .filter(({ path }) => path.startsWith("artifacts/") && extension(path) === "json")
-    .flatMap(({ path, bytes }) => {
-      if (bytes > JSON_BYTES) return [];
-      const confusion = confusionOf(path, read(`${dir}/${path}`));
-      return confusion === null ? [] : [confusionFigure(path, confusion)];
-    });
-  return parts.length === 0 ? "" : section("confusion", "Confusion", ...parts);
-}
-
-function confusionFigure(path: string, { matrix, classNames }: ConfusionArtifact): Markup {
-  const caption = tag("figcaption", {}, link(path));
-  if (matrix.length > CLASSES) {
-    return tag("p", { class: "note" }, link(path), ` is not drawn here: ${matrix.length} classes`);
-  }
-  const svg = heatmap({
-    title: path.slice(path.lastIndexOf("/") + 1).replace(/\.json$/i, ""),
-    values: matrix,
-    rowLabels: classNames,
-    columnLabels: classNames,
-    xLabel: "predicted",
-    yLabel: "target",
-    shade: "row",
-  });
-  return tag("figure", {}, svg, caption);
-}
-
-/** The confusion matrix that a file holds; null where it holds something else. */
-export function confusionOf(path: string, bytes: Uint8Array): ConfusionArtifact | null {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    return null;
-  }
-  const name = path.slice(path.lastIndexOf("/") + 1);
-  if (Array.isArray(value)) {
-    const bare = /^confusion/i.test(name) && isSquare(value);
-    return bare ? { kind: "confusionMatrix", matrix: value as number[][] } : null;
-  }
-  const { kind, matrix, classNames } = (value ?? {}) as Record<string, unknown>;
-  if (kind !== "confusionMatrix" || !isSquare(matrix)) return null;
-  if (classNames === undefined) return { kind, matrix };
-  const named = Array.isArray(classNames) && classNames.length === matrix.length &&
-    classNames.every((label) => typeof label === "string");
-  return named ? { kind, matrix, classNames } : { kind, matrix };
-}
-
-function isSquare(value: unknown): value is number[][] {
-  return Array.isArray(value) && value.length > 0 &&
-    value.every((row) =>
-      Array.isArray(row) && row.length === value.length &&
-      row.every((cell) => typeof cell === "number")
+    // Unknown bytes become signs for unknown letters: a log may be torn.
+    const letters = [...new TextDecoder().decode(read(path))];
+    const cut = letters.length > TEXT_LETTERS;
+    const caption = tag(
+      "figcaption",
+      {},
+      link(path),
+      cut ? `, its last ${TEXT_LETTERS} letters` : "",
     );
+    const shown = letters.slice(-TEXT_LETTERS).join("");
+    return tag("figure", {}, tag("pre", {}, escapeText(shown)), caption);
+  });
+  const more = texts.length - figures.length;
+  return section("texts", "Texts", ...figures, ...more > 0 ? [note(`and ${more} more`)] : []);
 }

@@ -45,7 +45,7 @@ export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): 
   const lines = rows.map(([name, value]) =>
     tag("tr", {}, tag("th", { scope: "row" }, escapeText(name)), tag("td", {}, markupOf(value)))
   );
-  return tag("div", { class: "scroll" }, tag("table", {}, tag("tbody", {}, ...lines)));
+  return tag("div", { class: "scroll pairs" }, tag("table", {}, tag("tbody", {}, ...lines)));
 }
 
 function markupOf(cell: Cell): Markup {
@@ -70,8 +70,8 @@ export function hrefOf(path: string): string {
 const STYLE = `
 :root { color-scheme: light dark; --text: #222; --back: #fff; --line: #ddd; --soft: #f5f6f8;
   --faint: #666; --good: #006b4a; --bad: #b03000; --link: #0057a0; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e4e4; --back: #17191c; --line: #3a3d42; --soft: #212429; --faint: #a0a0a0;
+@media screen and (prefers-color-scheme: dark) {
+  :root { --text: #e4e4e4; --back: #171717; --line: #3a3d42; --soft: #232323; --faint: #a0a0a0;
     --good: #4cc79a; --bad: #ff9068; --link: #7fbdf5; }
   figure svg { filter: invert(0.91) hue-rotate(180deg); }
 }
@@ -83,19 +83,28 @@ h2 { font-size: 1.15rem; margin: 2rem 0 0.5rem; }
 a { color: var(--link); }
 table { border-collapse: collapse; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.2rem 1rem 0.2rem 0; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
+  vertical-align: top; overflow-wrap: break-word; }
+.pairs td { overflow-wrap: anywhere; }
 thead th, tbody th { color: var(--faint); font-weight: 500; }
-.number { text-align: right; font-variant-numeric: tabular-nums; }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 .note { color: var(--faint); font-size: 0.9em; }
 .completed { color: var(--good); }
 .failed, .crashed, .alert { color: var(--bad); }
 figure { margin: 0.5rem 0; overflow-x: auto; }
 figure svg, figure img { max-width: 100%; height: auto; }
+td img { max-width: 12rem; height: auto; vertical-align: middle; image-rendering: pixelated; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); }
 figcaption { color: var(--faint); font-size: 0.9em; }
 pre { background: var(--soft); padding: 0.75rem; overflow-x: auto; font-size: 0.85em;
   white-space: pre-wrap; overflow-wrap: anywhere; }
-@media print { section { break-inside: avoid; } }
+@media print {
+  :root { color-scheme: light; }
+  figure, tr, h2 { break-inside: avoid; }
+  h2 { break-after: avoid; }
+  .scroll, figure { overflow: visible; }
+  .charts { grid-template-columns: 1fr 1fr; }
+}
 `;
 
 /** What a page needs beside its content. */

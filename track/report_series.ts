@@ -1,7 +1,11 @@
 /** The scalars of a run by name, and what matters of each: last, least and largest value. */
 
 import { trackError } from "./errors.ts";
-import { parseScalars, SCALAR_COLUMNS, type ScalarRow } from "./scalars.ts";
+import { denoFileOps } from "./file_ops.ts";
+import { parseMeta } from "./meta.ts";
+import type { EventRow } from "./read.ts";
+import { FIRST_COLUMNS, parseScalars, SCALAR_COLUMNS, type ScalarRow } from "./scalars.ts";
+import { countingRows, type RunSegment } from "./segments.ts";
 
 /** All values that a run logged under one name, in the order of the file. */
 export interface Series {
@@ -21,7 +25,9 @@ export interface Series {
 export interface RunSeries {
   /** Series by name, in the order in which the names appear. */
   readonly series: ReadonlyMap<string, Series>;
-  /** Number of rows. */
+  /** By name, what was logged behind a checkpoint from which the run later went on: it no longer counts. */
+  readonly superseded: ReadonlyMap<string, Series>;
+  /** Number of rows, with the superseded ones. */
   readonly rows: number;
   /** When the last row was logged, as the file says it; null without rows. */
   readonly lastTime: string | null;
@@ -53,25 +59,32 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
  */
 export function readSeries(dir: string): RunSeries {
   const path = `${dir}/logs/scalars.csv`;
-  let bytes: Uint8Array;
+  const bytes = readIfThere(path);
+  if (bytes === null) return seriesOf([]);
+  const metaPath = `${dir}/meta.json`;
+  const meta = readIfThere(metaPath);
+  const segments = meta === null ? null : parseMeta(meta, metaPath).segments;
+  return plainLines(bytes, segments) ?? seriesOf(parseScalars(bytes, path, segments));
+}
+
+function readIfThere(path: string): Uint8Array | null {
   try {
-    bytes = Deno.readFileSync(path);
+    return denoFileOps.read(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) {
-      return { series: new Map(), rows: 0, lastTime: null };
-    }
+    if (error instanceof Deno.errors.NotFound) return null;
     throw trackError("read", path, error);
   }
-  return plainLines(bytes) ?? seriesOf(parseScalars(bytes, path));
 }
 
 /** The series of rows that were read before. */
 export function seriesOf(rows: readonly ScalarRow[]): RunSeries {
-  const series = new Map<string, Series>();
-  for (const { key, step, epoch, samples, value } of rows) {
-    add(of(series, key), step ?? NaN, epoch ?? NaN, samples ?? NaN, value);
+  const [series, superseded] = [new Map<string, Series>(), new Map<string, Series>()];
+  for (const row of rows) {
+    const to = of(row.superseded ? superseded : series, row.key);
+    add(to, row.step ?? NaN, row.epoch ?? NaN, row.samples ?? NaN, row.value);
   }
-  return { series, rows: rows.length, lastTime: rows.at(-1)?.time.toISOString() ?? null };
+  const lastTime = rows.at(-1)?.time.toISOString() ?? null;
+  return { series, superseded, rows: rows.length, lastTime };
 }
 
 function of(series: Map<string, Series>, key: string): Series {
@@ -90,8 +103,8 @@ function add(to: Series, step: number, epoch: number, samples: number, value: nu
   to.values.push(value);
 }
 
-/** Lines without quotes; null where a line is not in the simplest form. */
-function plainLines(bytes: Uint8Array): RunSeries | null {
+/** Lines without quotes; null where a line is not in the simplest form, or its segment not known. */
+function plainLines(bytes: Uint8Array, segments: readonly RunSegment[] | null): RunSeries | null {
   let text: string;
   try {
     const whole = bytes.subarray(0, bytes.lastIndexOf(0x0a) + 1);
@@ -102,18 +115,21 @@ function plainLines(bytes: Uint8Array): RunSeries | null {
   }
   if (text.includes('"')) return null;
   const header = text.indexOf("\n");
-  if (header < 0) return { series: new Map(), rows: 0, lastTime: null };
-  if (text.slice(0, header).trimEnd() !== SCALAR_COLUMNS.join()) return null;
-  const series = new Map<string, Series>();
+  if (header < 0) return seriesOf([]);
+  const columns = text.slice(0, header).trimEnd();
+  const hasSegments = columns === SCALAR_COLUMNS.join();
+  if (!hasSegments && columns !== FIRST_COLUMNS.join()) return null;
+  const counting = segments === null ? new Map([[1, Infinity]]) : countingRows(segments);
+  const [series, superseded] = [new Map<string, Series>(), new Map<string, Series>()];
   // Lines that follow each other share most of their cells, so each text is read once.
-  const last = { time: "", counts: "", step: NaN, epoch: NaN, samples: NaN };
+  const last = { time: "", counts: "", limit: NaN, step: NaN, epoch: NaN, samples: NaN };
   let rows = 0;
   for (let start = header + 1;;) {
     const end = text.indexOf("\n", start);
     if (end < 0) break;
     const a = text.indexOf(",", start);
-    const b = text.indexOf(",", a + 1);
-    const c = text.indexOf(",", b + 1);
+    const b = hasSegments ? text.indexOf(",", a + 1) : a;
+    const c = text.indexOf(",", text.indexOf(",", b + 1) + 1);
     const d = text.indexOf(",", c + 1);
     const e = text.indexOf(",", d + 1);
     if (a < 0 || b < 0 || c < 0 || d < 0 || e < 0 || e > end) return null;
@@ -126,17 +142,22 @@ function plainLines(bytes: Uint8Array): RunSeries | null {
     if (counts !== last.counts || rows === 0) {
       const cells = counts.split(",");
       if (!cells.every((cell) => COUNT.test(cell))) return null;
+      const limit = counting.get(hasSegments ? Number(cells.shift()) : 1);
+      if (limit === undefined) return null;
+      last.limit = limit;
       [last.step, last.epoch, last.samples] = cells.map((cell) => cell === "" ? NaN : Number(cell));
       last.counts = counts;
     }
     const cell = text.slice(e + 1, text[end - 1] === "\r" ? end - 1 : end);
     if (cell !== "" && !NUMBER.test(cell)) return null;
     const value = cell === "" ? null : Number(cell);
-    add(of(series, text.slice(d + 1, e)), last.step, last.epoch, last.samples, value);
+    const to = of(rows >= last.limit ? superseded : series, text.slice(d + 1, e));
+    add(to, last.step, last.epoch, last.samples, value);
     rows++;
     start = end + 1;
   }
-  return { series, rows, lastTime: rows === 0 ? null : new Date(last.time).toISOString() };
+  const lastTime = rows === 0 ? null : new Date(last.time).toISOString();
+  return { series, superseded, rows, lastTime };
 }
 
 /** The last value, which may be NaN, or null where the last row is a missing one. */
@@ -172,6 +193,23 @@ function words(key: string): string {
 export function directionOf(key: string): Direction | null {
   if (SMALL.test(words(key))) return "min";
   return LARGE.test(words(key)) ? "max" : null;
+}
+
+/**
+ * Which ends of metrics are good, as the run itself recorded it: in the field `better` of its events,
+ * names with "up" or "down".
+ *
+ * @param events the events of the run; later ones count
+ */
+export function recordedDirections(events: readonly EventRow[]): Map<string, Direction> {
+  const directions = new Map<string, Direction>();
+  for (const { fields: { better } } of events) {
+    if (typeof better !== "object" || better === null || Array.isArray(better)) continue;
+    for (const [key, word] of Object.entries(better)) {
+      if (word === "up" || word === "down") directions.set(key, word === "up" ? "max" : "min");
+    }
+  }
+  return directions;
 }
 
 /** What stands before the first slash of a name; "" without one. */

@@ -4,9 +4,9 @@ import { denoFileOps } from "./file_ops.ts";
 import type { JsonValue } from "./json_values.ts";
 import type { RunMeta } from "./meta.ts";
 import { type EventRow, readRun } from "./read.ts";
+import { type RunState, runState } from "./run_state.ts";
 
-/** How a run stands; "crashed?" says running, but its process is gone or has long been silent. */
-export type RunState = "running" | "completed" | "failed" | "interrupted" | "crashed?";
+export type { RunState };
 
 /** The record and the events of a run, without its scalars. */
 export interface RunHead {
@@ -15,11 +15,6 @@ export interface RunHead {
   readonly events: readonly EventRow[];
   readonly state: RunState;
 }
-
-/** Milliseconds of silence after which a run whose process cannot be looked for counts as gone. */
-const SILENCE = 10 * 60_000;
-/** The same where a process of that number lives, which may be another one. */
-const LONG_SILENCE = 24 * 3_600_000;
 
 /**
  * Reads record and events of a run, and how it stands.
@@ -38,53 +33,15 @@ export function readHead(dir: string, now: Date): RunHead {
     },
   };
   const { meta, events } = readRun(dir, { files });
-  return { dir, meta, events, state: stateOf(dir, meta, events, now) };
+  return { dir, meta, events, state: stateOf(meta, events, now) };
 }
 
-function stateOf(dir: string, meta: RunMeta, events: readonly EventRow[], now: Date): RunState {
-  if (meta.status === "running") return isGone(dir, meta, now) ? "crashed?" : "running";
+// The first version of the layout knew interrupted runs by their last event alone.
+function stateOf(meta: RunMeta, events: readonly EventRow[], now: Date): RunState {
   const end = events.findLast(({ event }) => event === "engineEnd");
-  return end?.fields.reason === "interrupted" && meta.status === "completed"
-    ? "interrupted"
-    : meta.status;
-}
-
-function isGone(dir: string, { env, createdAt }: RunMeta, now: Date): boolean {
-  const alive = isAlive(env);
-  if (alive === false) return true;
-  const silence = now.getTime() - Math.max(Date.parse(createdAt), lastWrite(dir));
-  return silence > (alive === null ? SILENCE : LONG_SILENCE);
-}
-
-/** Whether the process lives; null where that cannot be known, as for another machine. */
-function isAlive({ hostname, pid }: RunMeta["env"]): boolean | null {
-  if (typeof hostname !== "string" || typeof pid !== "number" || hostname !== hostName()) {
-    return null;
-  }
-  if (Deno.build.os !== "linux") return null;
-  try {
-    Deno.statSync(`/proc/${pid}`);
-    return true;
-  } catch (error) {
-    return error instanceof Deno.errors.NotFound ? false : null;
-  }
-}
-
-function hostName(): string | null {
-  const { state } = Deno.permissions.querySync({ name: "sys", kind: "hostname" });
-  return state === "granted" ? Deno.hostname() : null;
-}
-
-/** When something was last written, in milliseconds; 0 where that is not known. */
-function lastWrite(dir: string): number {
-  const paths = ["meta.json", "logs/scalars.csv", "logs/events.jsonl"];
-  return Math.max(...paths.map((path) => {
-    try {
-      return Deno.statSync(`${dir}/${path}`).mtime?.getTime() ?? 0;
-    } catch {
-      return 0;
-    }
-  }));
+  const wasInterrupted = meta.schema === 1 && meta.status === "completed" &&
+    end?.fields.reason === "interrupted";
+  return wasInterrupted ? "interrupted" : runState(meta, now);
 }
 
 /** Settings with those in settings by a dotted name, as "model.dims"; lists stay whole. */

@@ -1,16 +1,12 @@
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import fc from "fast-check";
-import { readScalars, reportHtml, run, type RunSession, writeReport } from "../../track/mod.ts";
-import { smoothed } from "../../track/report_charts.ts";
-import { confusionOf } from "../../track/report_files.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import {
-  directionOf,
-  extremeOf,
-  finalValue,
-  mainMetric,
-  readSeries,
-  seriesOf,
-} from "../../track/report_series.ts";
+  calibrationArtifact,
+  reportHtml,
+  run,
+  type RunSession,
+  writeReport,
+} from "../../track/mod.ts";
+import { readSeries } from "../../track/report_series.ts";
 import { readHead } from "../../track/report_state.ts";
 import { readPage } from "./html_check.ts";
 
@@ -22,6 +18,12 @@ const START = Date.UTC(2026, 0, 31, 23, 59, 58);
 const PNG = Uint8Array.fromBase64(
   "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
 );
+
+const BINS = [
+  { low: 0, high: 0.5, count: 0, confidence: NaN, accuracy: NaN },
+  { low: 0.5, high: 0.75, count: 30, confidence: 0.625, accuracy: 0.5 },
+  { low: 0.75, high: 1, count: 10, confidence: 0.875, accuracy: 1 },
+];
 
 function clock(): () => Date {
   let seconds = 0;
@@ -54,9 +56,27 @@ async function madeUp(name = "digits"): Promise<string> {
       classNames: ["cat", "dog"],
       matrix: [[48, 2], [5, 45]],
     });
+    session.saveArtifact("calibration.json", calibrationArtifact(BINS));
+    session.saveArtifact("predictions.json", {
+      kind: "predictions",
+      samples: [
+        { image: "samples/0.png", target: "cat", prediction: "cat", confidence: 0.75 },
+        { text: "wo<of", target: "dog", prediction: "cat" },
+        { image: "samples/none.png", prediction: 7 },
+      ],
+    });
+    session.saveArtifact("samples/0.png", PNG);
     session.saveArtifact("plots/pixel.png", PNG);
     session.saveArtifact("plots/large.png", new Uint8Array(1_000_001));
-    session.logEvent("engineEnd", { engine: "trainer", reason: "done", epoch: 3 });
+    session.logEvent("timing", { step: 3, "waiting for data": 0.75 });
+    session.logEvent("timing", { step: 0.25, note: "none" });
+    session.logEvent("engineEnd", {
+      engine: "trainer",
+      reason: "done",
+      epoch: 3,
+      better: { "test/accuracy": "down" },
+    });
+    session.logText("samples", "once upon a < time");
     return session.dir;
   });
 }
@@ -75,7 +95,11 @@ Deno.test({
       "curves",
       "optimization",
       "confusion",
+      "calibration",
+      "predictions",
       "images",
+      "texts",
+      "timing",
       "config",
       "environment",
       "events",
@@ -96,7 +120,16 @@ Deno.test({
         "lr 0.125",
         "model.dims [8,3]",
         "first try",
-        "test/accuracy 0.9 0.9 largest 30 3 3",
+        "test/accuracy 0.9 0.3 least 10 1 3",
+        "recorded by the run for 1 of 6 metrics",
+        "40 samples: expected calibration error 0.125, largest 0.125",
+        "0.5 to 0.75 30 0.625 0.5 -0.125",
+        "cat cat 0.75 right",
+        "wo<of dog cat – wrong",
+        "samples/none.png is not there – 7 –",
+        "once upon a < time",
+        "step 3.25 81.3 %",
+        "waiting for data 0.75 18.8 %",
         "test/loss 0.5 0.375 least 20 2 3",
         "severity warning, text loss rose",
         "step/loss, smoothed",
@@ -106,7 +139,8 @@ Deno.test({
         "logs/scalars.csv",
       ]
     ) assertStringIncludes(text, words);
-    assertStringIncludes(html, `src="data:image/png;base64,${PNG.toBase64()}"`);
+    assertEquals(html.split(`src="data:image/png;base64,${PNG.toBase64()}"`).length, 3);
+    assertEquals(html.includes('<figcaption><a href="artifacts/samples/0.png">'), false);
     assertStringIncludes(html, `href="logs/scalars.csv"`);
   },
 });
@@ -117,11 +151,12 @@ Deno.test({
   fn: async () => {
     const charts = reportHtml(await madeUp()).match(/<svg[\s\S]*?<\/svg>/g)!;
     const titles = charts.map((svg) => svg.match(/<title>(.*?)<\/title>/)![1]);
-    assertEquals(titles.slice(0, 4), ["accuracy", "loss", "gradNorm", "lr"]);
-    for (const name of ["train/loss", "test/loss", "step/loss"]) {
-      assertStringIncludes(charts[1], `>${name}</text>`);
+    assertEquals(titles.slice(0, 4), ["loss", "accuracy", "gradNorm", "lr"]);
+    for (const name of ["train/loss", "test/loss", "step/loss, smoothed"]) {
+      assertStringIncludes(charts[0], `>${name}</text>`);
     }
-    assertStringIncludes(charts[1], ">step</text>");
+    assertStringIncludes(charts[0], ">step</text>");
+    assert(charts.every((svg) => /<title>.+<\/title>\n<desc>.{10,}<\/desc>/.test(svg)));
   },
 });
 
@@ -221,7 +256,10 @@ async function open(): Promise<RunSession> {
   return await run({ dir: await Deno.makeTempDir() });
 }
 
-async function changeMeta(dir: string, change: (meta: { env: Record<string, unknown> }) => void) {
+async function changeMeta(
+  dir: string,
+  change: (meta: { segments: Record<string, unknown>[] }) => void,
+) {
   const meta = JSON.parse(await Deno.readTextFile(`${dir}/meta.json`));
   change(meta);
   await Deno.writeTextFile(`${dir}/meta.json`, JSON.stringify(meta));
@@ -238,20 +276,24 @@ Deno.test({
     const loading = reportHtml(session.dir, { refreshSeconds: 5 });
     assertStringIncludes(loading, `<meta http-equiv="refresh" content="5"/>`);
     assertStringIncludes(readPage(loading).text, "state running");
-    assertEquals(state(25 * 3_600_000), "crashed?");
-    await changeMeta(session.dir, ({ env }) => void (env.hostname = "elsewhere"));
-    assertEquals([state(9 * 60_000), state(11 * 60_000)], ["running", "crashed?"]);
+    assertEquals(state(25 * 3_600_000), "crashed");
+    await changeMeta(session.dir, ({ segments }) => void (segments[0].hostname = "elsewhere"));
+    assertEquals([state(9 * 60_000), state(11 * 60_000)], ["running", "crashed"]);
 
     const child = new Deno.Command(Deno.execPath(), { args: ["--version"], stdout: "null" })
       .spawn();
     await child.status;
-    await changeMeta(session.dir, ({ env }) => {
-      Object.assign(env, { hostname: Deno.hostname(), pid: child.pid });
+    await changeMeta(session.dir, ({ segments }) => {
+      Object.assign(segments[0], { hostname: Deno.hostname(), pid: child.pid });
     });
-    assertEquals(state(), Deno.build.os === "linux" ? "crashed?" : "running");
-    session.logEvent("engineEnd", { engine: "trainer", reason: "interrupted" });
+    assertEquals(state(), Deno.build.os === "linux" ? "crashed" : "running");
+    session.interrupt("SIGTERM");
     await session.close();
     assertEquals(state(), "interrupted");
+    assertStringIncludes(
+      readPage(reportHtml(session.dir)).text,
+      "state interrupted reason SIGTERM",
+    );
     assert(!reportHtml(session.dir, { refreshSeconds: 5 }).includes("refresh"));
 
     const failing = await open();
@@ -263,123 +305,33 @@ Deno.test({
 });
 
 Deno.test({
-  name: "readSeries() reads what readScalars() reads, whatever the names and values",
+  name: "reportHtml() shows restarts: where each went on, how much was superseded, and the trouble",
   ignore,
   fn: async () => {
-    const count = fc.option(fc.nat(), { nil: undefined });
-    const value = fc.option(fc.double(), { nil: null });
-    const key = fc.oneof(fc.constantFrom("a", "train/b", 'q"', "x,y"), fc.string({ minLength: 1 }))
-      .filter((text) => !/\p{Cc}/u.test(text) && text.isWellFormed());
-    const rows = fc.array(fc.tuple(key, value, count, count, count), { maxLength: 20 });
-    await fc.assert(
-      fc.asyncProperty(rows, async (list) => {
-        await using session = await open();
-        for (const [name, number, step, epoch, samples] of list) {
-          session.logScalars({ [name]: number }, { step, epoch, samples });
-        }
-        const path = `${session.dir}/logs/scalars.csv`;
-        const expected = list.length === 0 ? [] : readScalars(path);
-        assertEquals(readSeries(session.dir), seriesOf(expected));
-      }),
-      { numRuns: 30 },
-    );
-  },
-});
-
-Deno.test({
-  name: "readSeries() refuses lines as readScalars() does",
-  ignore,
-  fn: async () => {
-    const dir = await Deno.makeTempDir();
-    await Deno.mkdir(`${dir}/logs`);
-    const path = `${dir}/logs/scalars.csv`;
-    for (
-      const line of [
-        "yesterday,1,0,64,a,1",
-        "2026-01-31T23:59:59Z,1.5,0,64,a,1",
-        "2026-01-31T23:59:59Z,1,0,64,a,nan",
-        "2026-01-31T23:59:59Z,1,0,64,a, 1",
-        "2026-01-31T23:59:59Z,1,0,64,a",
-        "2026-01-31T23:59:59Z,1,0,64,a,1,2",
-      ]
-    ) {
-      const good = "2026-01-31T23:59:59Z,1,0,64,a,1";
-      await Deno.writeTextFile(
-        path,
-        `time,step,epoch,samples,key,value\r\n${good}\r\n${line}\r\n`,
-      );
-      const { message } = assertThrows(() => readScalars(path), SyntaxError);
-      assertEquals(assertThrows(() => readSeries(dir), SyntaxError).message, message);
-    }
-  },
-});
-
-Deno.test("extremeOf() takes the first of the best finite values", () => {
-  const row = (value: number | null, step: number) => ({
-    time: new Date(START),
-    key: "a",
-    value,
-    step,
-    epoch: null,
-    samples: null,
-  });
-  const values = [NaN, 3, null, 1, -Infinity, 1, 3, Infinity, NaN];
-  const series = seriesOf(values.map((value, i) => row(value, i))).series.get("a")!;
-  assertEquals(extremeOf(series, "min"), { value: 1, step: 3, epoch: null });
-  assertEquals(extremeOf(series, "max"), { value: 3, step: 1, epoch: null });
-  assertEquals(finalValue(series), NaN);
-  assertEquals(extremeOf(seriesOf([row(NaN, 1)]).series.get("a")!, "min"), null);
-});
-
-Deno.test("names tell which values of a metric are good", () => {
-  for (const key of ["loss", "test/loss", "trainLoss", "eval/perplexity", "val_loss", "mae"]) {
-    assertEquals(directionOf(key), "min", key);
-  }
-  for (
-    const key of ["test/accuracy", "testAccuracy", "report/f1", "accuracy@5", "top5_acc", "r2"]
-  ) {
-    assertEquals(directionOf(key), "max", key);
-  }
-  for (const key of ["lr", "train/gradNorm", "seconds", "glossary", "facc"]) {
-    assertEquals(directionOf(key), null, key);
-  }
-  assertEquals(
-    mainMetric(["step/loss", "train/accuracy", "test/loss", "test/accuracy"]),
-    "test/accuracy",
-  );
-  assertEquals(mainMetric(["lr", "step/loss", "train/loss"]), "train/loss");
-  assertEquals(mainMetric(["lr"]), null);
-});
-
-Deno.test("smoothed() is the mean with weights that fall by a factor", () => {
-  const values = [4, -1, NaN, 2.5, 8];
-  const keep = 1 - 2 / 11;
-  const finite = [4, -1, 2.5, 8];
-  const mean = (n: number) => {
-    const weights = finite.slice(0, n).map((_, i) => keep ** (n - 1 - i));
-    const total = weights.reduce((a, b) => a + b, 0);
-    return weights.reduce((sum, weight, i) => sum + weight * finite[i], 0) / total;
-  };
-  const expected = [mean(1), mean(2), NaN, mean(3), mean(4)];
-  smoothed(values, 10).forEach((value, i) => {
+    const dir = await madeUp();
+    await using session = await run({ resume: dir });
+    const scalars = [1, 2, 3].map((k) => ({ loss: k / 10, accuracy: 0.5 }));
+    session.resumeFrom({ rows: readSeries(dir).rows - 61, step: 20, epoch: 2 });
+    scalars.forEach((values, i) => {
+      session.logScalars(values, { step: 21 + i, epoch: 3, split: "train" });
+    });
+    session.logEvent("sinkFailed", { sink: "TensorBoard", reason: "ENOSPC" });
+    session.logEvent("checkpointFallback", { file: "a" });
+    session.logEvent("checkpointSaved", { file: "b" });
+    const html = reportHtml(dir);
+    const { ids, text } = readPage(html);
+    assert(ids.includes("segments"));
+    assertStringIncludes(text, "61 values behind the checkpoints that were loaded are superseded");
+    assertStringIncludes(text, "restarts 1");
+    assertMatch(text, /Restarts segment began from step from epoch process 1 \S+ – – \d+ on/);
+    assertMatch(text, / 2 \S+ 20 2 \d+ on/);
+    const alerts = text.slice(text.indexOf("Alerts and errors"), text.indexOf("Metrics metric"));
+    assertMatch(alerts, /! sinkFailed sink TensorBoard.*! checkpointFallback file a/);
+    assert(!alerts.includes("checkpointSaved"));
+    assertStringIncludes(html, "Marked: restart at 20.");
+    // The values of steps were superseded, so they are no metric of the run any more.
     assert(
-      Object.is(value, expected[i]) || Math.abs(value - expected[i]) < 1e-12,
-      `${i}: ${value}`,
+      !text.slice(text.indexOf("Metrics metric"), text.indexOf("Curves")).includes("step/loss"),
     );
-  });
-  assertEquals(smoothed([3, 3, 3], 10), [3, 3, 3]);
-});
-
-Deno.test("confusionOf() knows the form by its kind, and bare matrices by the file's name", () => {
-  const of = (path: string, value: unknown) =>
-    confusionOf(path, new TextEncoder().encode(JSON.stringify(value)));
-  const kind = "confusionMatrix";
-  const matrix = [[1, 2], [3, 4]];
-  assertEquals(of("artifacts/a.json", { kind, matrix }), { kind, matrix });
-  assertEquals(of("artifacts/confusion-test.json", matrix), { kind, matrix });
-  assertEquals(of("artifacts/other.json", matrix), null);
-  assertEquals(of("artifacts/a.json", { kind, matrix: [[1, 2]] }), null);
-  assertEquals(of("artifacts/a.json", { kind, matrix, classNames: ["a"] }), { kind, matrix });
-  assertEquals(of("artifacts/confusion.json", null), null);
-  assertEquals(confusionOf("confusion.json", new Uint8Array([0xff])), null);
+  },
 });
