@@ -26,8 +26,12 @@ const allowed: Record<string, readonly string[]> = {
     "metrics",
     "track",
     "core",
+    "examples/browser",
+    "examples/bundle.ts",
     "examples/images.ts",
     "examples/program.ts",
+    "examples/stories.ts",
+    "examples/training.ts",
   ],
 };
 
