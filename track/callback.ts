@@ -12,8 +12,10 @@ import type {
   StepOutput,
   TensorLike,
 } from "../core/engine/mod.ts";
+import { stepScalarsOf } from "../core/engine/step_scalars.ts";
 import { isTensorLike } from "../core/engine/tensor_like.ts";
 import { reasonOf, TrackError } from "./errors.ts";
+import { describeValue } from "./json_values.ts";
 import type { Progress } from "./scalars.ts";
 import type { RunSession } from "./session.ts";
 
@@ -50,16 +52,28 @@ interface StepRecord {
   readonly values: readonly (readonly [name: string, value: number | TensorLike])[];
 }
 
+/** What a checkpoint keeps of the tracking: how many rows of which run count. */
+interface TrackingState {
+  readonly run: string;
+  readonly rows: number;
+}
+
 /**
  * Writes what an engine does into a run: settings and context at the start, values of steps as
  * `step/<name>`, metrics at the end of epochs as `train/<name>` (those with a slash, such as
  * `eval/accuracy`, as they are), and how the run ended.
  *
  * The values of a step are its loss, the numbers and scalar tensors of its output and of its
- * `metadata`, and what the option `scalars` adds. They stay on the device until it is time to read
+ * `metadata`, those of callbacks such as `GradNormCallback`, and what the option `scalars` adds. They stay on the device until it is time to read
  * all of them in one wait, so no step waits for its own.
  *
- * An error that ends the loop also becomes the error of the run, so that the run counts as failed.
+ * An error that ends the loop also becomes the error of the run, so that the run counts as failed; a
+ * signal that ends it makes the run count as interrupted.
+ *
+ * A checkpoint of the engine keeps how many rows the run had by then. Where it is loaded into a run
+ * that was reopened with `run({ resume })`, the rows behind it are superseded when the loop starts, and
+ * the values of the run become those of one that never stopped. Rows cannot be told apart by engines,
+ * so this is for runs with one engine whose state is loaded.
  *
  * @example Record the loss of every step and the metrics of every epoch
  * ```ts
@@ -97,6 +111,9 @@ export class TrackingCallback implements Callback {
   #records: StepRecord[] = [];
   #lastRead = 0;
   #start = 0;
+  /** Rows before the metrics of an epoch that was cut short, which is not over for a resumed run. */
+  #rowsOfCut: number | null = null;
+  #loaded: TrackingState | null = null;
 
   /**
    * Makes a callback for one engine.
@@ -121,9 +138,40 @@ export class TrackingCallback implements Callback {
     this.#now = options.now ?? (() => performance.now());
   }
 
+  /**
+   * What a checkpoint keeps: the number of rows so far, after those that wait have been written and
+   * are on the device.
+   *
+   * @throws {TrackError} if they cannot be written
+   */
+  async state(): Promise<{ run: string; rows: number }> {
+    await this.#flush();
+    this.#session.sync();
+    return { run: this.#session.id, rows: this.#rowsOfCut ?? this.#session.rows };
+  }
+
+  /**
+   * Takes back what `state` gave; the run goes on from there when the loop starts.
+   *
+   * @param state what a checkpoint kept
+   * @throws {TypeError} if it is something else
+   */
+  load(state: unknown): void {
+    const { run, rows } = (state ?? {}) as Partial<TrackingState>;
+    if (typeof run !== "string" || !Number.isSafeInteger(rows)) {
+      throw new TypeError(
+        `Cannot resume the tracking: expected a run and its rows, found ${describeValue(state)}`,
+      );
+    }
+    this.#drop();
+    this.#loaded = { run, rows: rows! };
+  }
+
   /** Writes the settings, what the context holds, and the limits of the loop. */
   onEngineStart({ engine, state, context }: EngineStartEvent): void {
     this.#start = this.#lastRead = this.#now();
+    this.#rowsOfCut = null;
+    this.#goOn(state);
     const config = typeof context.config === "object" ? context.config : null;
     this.#session.logParams({ context: describeContext(context), ...config });
     this.#session.logEvent("engineStart", {
@@ -138,14 +186,16 @@ export class TrackingCallback implements Callback {
 
   /** Takes the values of a step that is to be recorded, and reads them when it is time. */
   onStepEnd(event: StepEndEvent): void | Promise<void> {
+    this.#session.heartbeat();
     if (event.state.globalStep % this.#every !== 0) return;
     this.#record(event);
     if (this.#now() - this.#lastRead >= this.#readEveryMs) return this.#flush();
   }
 
   /** Writes the metrics. */
-  async onEpochEnd({ state }: EpochEndEvent): Promise<void> {
+  async onEpochEnd({ state, complete }: EpochEndEvent): Promise<void> {
     await this.#flush();
+    this.#rowsOfCut = complete ? null : this.#session.rows;
     const named = Object.entries(state.metrics).map(([name, value]) => [
       name.includes("/") ? name : `${this.#split}/${name}`,
       value,
@@ -168,6 +218,7 @@ export class TrackingCallback implements Callback {
   /** Writes why the loop ended. */
   async onEngineEnd({ engine, state, reason, detail, error }: EngineEndEvent): Promise<void> {
     if (error instanceof TrackError) return this.#drop();
+    if (reason === "interrupted") this.#session.interrupt(detail);
     await this.#flush();
     this.#session.logEvent("engineEnd", {
       engine: engine.name,
@@ -178,8 +229,19 @@ export class TrackingCallback implements Callback {
     });
   }
 
+  /** Says where the run goes on, if a checkpoint was loaded; rows of another run stay as they are. */
+  #goOn({ globalStep, epoch }: { globalStep: number; epoch: number }): void {
+    const loaded = this.#loaded;
+    if (loaded === null) return;
+    this.#loaded = null;
+    const cursor = { rows: loaded.rows, step: globalStep, epoch };
+    if (loaded.run === this.#session.id) this.#session.resumeFrom(cursor);
+    else this.#session.logEvent("resumeFromRun", { run: loaded.run, ...cursor });
+  }
+
   #record(event: StepEndEvent): void {
-    const values = [...scalarsOf(event.output), ...Object.entries(this.#scalars?.(event) ?? {})];
+    const more = Object.entries(this.#scalars?.(event) ?? {});
+    const values = [...scalarsOf(event.output), ...stepScalarsOf(event), ...more];
     if (values.length === 0) return;
     this.#records.push({
       progress: progressOf(event.state),

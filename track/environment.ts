@@ -43,11 +43,47 @@ export function readEnvironment(): RunEnvironment {
     typescript: Deno.version.typescript,
     os: Deno.build.os,
     arch: Deno.build.arch,
-    hostname: granted({ name: "sys", kind: "hostname" }) ? Deno.hostname() : null,
-    pid: Deno.pid,
+    ...thisProcess(),
     cwd: workingFolder(),
     command: [Deno.mainModule, ...Deno.args],
   };
+}
+
+/** A process on a machine. */
+export interface ProcessOfRun {
+  /** Its number. */
+  pid: number;
+  /** Name of the machine; null without the permission to ask for it. */
+  hostname: string | null;
+}
+
+/** The process that asks. */
+export function thisProcess(): ProcessOfRun {
+  const named = granted({ name: "sys", kind: "hostname" });
+  return { pid: Deno.pid, hostname: named ? Deno.hostname() : null };
+}
+
+/**
+ * Whether a process lives that did something at a time; null where that cannot be known, as for
+ * another machine.
+ */
+export function processLives({ pid, hostname }: ProcessOfRun, time: string): boolean | null {
+  if (hostname === null || hostname !== thisProcess().hostname) return null;
+  if (pid === Deno.pid) return !beganAfter(Date.parse(time));
+  if (Deno.build.os !== "linux") return null;
+  try {
+    // the state stands behind the name, which may hold anything; Z is a process that nobody has waited for
+    const [state] = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ").at(-1)!;
+    return state !== "Z" && state !== "X";
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound ? false : null;
+  }
+}
+
+// in a container that was started again, the program has the number that it had before
+function beganAfter(time: number): boolean {
+  // a worker only knows when it began itself
+  return !("DedicatedWorkerGlobalScope" in globalThis) && performance.timeOrigin > time + 1000;
 }
 
 function workingFolder(): string | null {
@@ -62,9 +98,11 @@ function workingFolder(): string | null {
 /** The commit and whether the tree is dirty; null without git, the permission, or a repository. */
 export async function readGitState(): Promise<GitState | null> {
   if (!granted({ name: "run", command: "git" })) return null;
-  const commit = await git(["rev-parse", "HEAD"]);
+  const [commit, changes] = await Promise.all([
+    git(["rev-parse", "HEAD"]),
+    git(["--no-optional-locks", "status", "--porcelain"]),
+  ]);
   if (commit === null) return null;
-  const changes = await git(["--no-optional-locks", "status", "--porcelain"]);
   return { commit: commit.trim(), dirty: changes === null ? null : changes !== "" };
 }
 

@@ -58,7 +58,9 @@ export const denoFileOps: FileOps = {
       : { append: true, create: true };
     return new DenoFile(Deno.openSync(path, options));
   },
-  rename: Deno.renameSync,
+  rename(from: string, to: string): void {
+    Deno.renameSync(from, to);
+  },
   remove(path: string): void {
     Deno.removeSync(path);
   },

@@ -1,20 +1,23 @@
 /** The record of a run: who, when, with what, and how it ended. */
 
 import type { GitState, RunEnvironment } from "./environment.ts";
+import { TrackError, trackError } from "./errors.ts";
 import type { FileOps } from "./file_ops.ts";
 import { describeValue, type JsonValue } from "./json_values.ts";
+import type { RunSegment } from "./segments.ts";
 import { writeWhole } from "./writing.ts";
 
 /** Version of the layout of a run folder. */
-export const RUN_SCHEMA = 1;
+export const RUN_SCHEMA = 2;
 
-const STATUSES: readonly RunStatus[] = ["running", "completed", "failed"];
+const STATUSES: readonly RunStatus[] = ["running", "completed", "interrupted", "failed"];
 const MAX_META_BYTES = 10_000_000;
 
 /**
- * How a run stands. One that still says "running" when its process is gone was killed.
+ * How a run says that it stands. One that still says "running" when its process is gone was killed;
+ * `runState` tells.
  */
-export type RunStatus = "running" | "completed" | "failed";
+export type RunStatus = "running" | "completed" | "interrupted" | "failed";
 
 /** The error that ended a run. */
 export interface RunError {
@@ -40,6 +43,10 @@ export interface RunMeta {
   createdAt: string;
   /** When it ended, or null while it has not. */
   endedAt: string | null;
+  /** When it last said that it lives, in ISO 8601, UTC. */
+  heartbeatAt: string;
+  /** Why it was interrupted, such as the name of a signal; null where it was not. */
+  reason: string | null;
   /** The error that ended it, or null. */
   error: RunError | null;
   /** Labels to find it by. */
@@ -48,9 +55,11 @@ export interface RunMeta {
   notes: string;
   /** Settings, as given in the options and by `logParams`. */
   params: Record<string, JsonValue>;
-  /** The program and the machine. */
+  /** Its starts: the first, and one for each time that it went on. */
+  segments: RunSegment[];
+  /** The program and the machine of the first start. */
   env: RunEnvironment;
-  /** The source tree, or null where git did not say. */
+  /** The source tree at the first start, or null where git did not say. */
   git: GitState | null;
 }
 
@@ -60,6 +69,48 @@ export function writeMeta(files: FileOps, dir: string, meta: RunMeta): void {
   writeWhole(files, `${dir}/meta.json`, new TextEncoder().encode(text));
 }
 
+/**
+ * Reads `meta.json` of a run's folder.
+ *
+ * @throws {TrackError} if it cannot be read
+ * @throws {SyntaxError} if it is not as the tracker writes it
+ */
+export function readMeta(files: FileOps, dir: string): RunMeta {
+  const path = `${dir}/meta.json`;
+  try {
+    return parseMeta(files.read(path), path);
+  } catch (error) {
+    throw error instanceof SyntaxError ? error : trackError("read", path, error);
+  }
+}
+
+/**
+ * Refuses to write over the record of a process that has resumed the run, by force, in between. A record
+ * that is gone or broken may be written anew.
+ *
+ * @param files the file operations
+ * @param dir the folder of the run
+ * @param own the last segments that this process has written, or tried to
+ * @throws {TrackError} if another process has the run now
+ */
+export function checkOwner(files: FileOps, dir: string, own: readonly RunSegment[]): void {
+  let found: RunMeta;
+  try {
+    found = readMeta(files, dir);
+  } catch {
+    return;
+  }
+  const last = found.segments[found.segments.length - 1];
+  const isLast = ({ segment, startedAt }: RunSegment) =>
+    segment === last.segment && startedAt === last.startedAt;
+  if (own.some(isLast)) return;
+  throw new TrackError(
+    `Cannot go on with ${dir}: expected to be the only one, found that process ${last.pid} has resumed ` +
+      `it at ${last.startedAt}`,
+    { path: dir },
+  );
+}
+
 /** What a meta.json says of an error. */
 export function toRunError(error: unknown): RunError {
   if (!(error instanceof Error)) return { name: typeof error, message: String(error), stack: null };
@@ -67,7 +118,8 @@ export function toRunError(error: unknown): RunError {
 }
 
 /**
- * Reads the text of a `meta.json`.
+ * Reads the text of a `meta.json`, also of an earlier version of the layout: what it lacks is
+ * filled in as of a run that was started once.
  *
  * @param bytes the content of the file
  * @param path how messages call it
@@ -85,16 +137,25 @@ export function parseMeta(bytes: Uint8Array, path: string): RunMeta {
     throw invalid(path, `expected JSON: ${(error as Error).message}`, error);
   }
   if (!isObject(meta)) throw invalid(path, `expected an object, found ${describeValue(meta)}`);
-  if (meta.schema !== RUN_SCHEMA) {
-    const found = describeValue(meta.schema);
-    throw invalid(path, `expected the layout version ${RUN_SCHEMA}, found ${found}`);
+  const { schema } = meta;
+  if (schema !== 1 && schema !== RUN_SCHEMA) {
+    const found = describeValue(schema);
+    throw invalid(path, `expected a layout version up to ${RUN_SCHEMA}, found ${found}`);
   }
+  const whole = schema === 1 ? { ...addedFields(meta), ...meta } : meta;
   for (const [field, expected, valid] of FIELDS) {
-    if (valid(meta[field])) continue;
-    const found = describeValue(meta[field]);
+    if (valid(whole[field])) continue;
+    const found = describeValue(whole[field]);
     throw invalid(path, `expected "${field}" to be ${expected}, found ${found}`);
   }
-  return meta as unknown as RunMeta;
+  return whole as unknown as RunMeta;
+}
+
+/** What version 2 of the layout knows of a run that was written by version 1. */
+function addedFields({ createdAt, endedAt, env }: Record<string, unknown>) {
+  const { pid, hostname } = isObject(env) ? env : {};
+  const segment = { segment: 1, startedAt: createdAt, from: null, pid, hostname };
+  return { heartbeatAt: endedAt ?? createdAt, reason: null, segments: [segment] };
 }
 
 const FIELDS: readonly [keyof RunMeta, string, (value: unknown) => boolean][] = [
@@ -103,6 +164,9 @@ const FIELDS: readonly [keyof RunMeta, string, (value: unknown) => boolean][] = 
   ["status", `one of ${STATUSES.join(", ")}`, (value) => STATUSES.includes(value as RunStatus)],
   ["createdAt", "a date", isDate],
   ["endedAt", "a date or null", orNull(isDate)],
+  ["heartbeatAt", "a date", isDate],
+  ["reason", "a string or null", orNull(isString)],
+  ["segments", "numbered segments", (value) => Array.isArray(value) && value.every(isSegment)],
   ["error", "an error or null", orNull((value) => isObject(value) && isString(value.message))],
   ["tags", "strings by name", (value) => isObject(value) && Object.values(value).every(isString)],
   ["notes", "a string", isString],
@@ -110,6 +174,13 @@ const FIELDS: readonly [keyof RunMeta, string, (value: unknown) => boolean][] = 
   ["env", "an object", isObject],
   ["git", "an object or null", orNull(isObject)],
 ];
+
+function isSegment(value: unknown, i: number): boolean {
+  if (!isObject(value) || value.segment !== i + 1 || !isDate(value.startedAt)) return false;
+  const { from } = value;
+  return from === null ||
+    (isObject(from) && [from.rows, from.step, from.epoch].every(Number.isSafeInteger));
+}
 
 function isString(value: unknown): value is string {
   return typeof value === "string";

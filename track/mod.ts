@@ -4,14 +4,19 @@
  *
  * ```text
  * runs/20260131T235958Z-0f3a-mnist/
- *   meta.json            status, settings, machine, commit, error
- *   logs/scalars.csv     time,step,epoch,samples,key,value
+ *   meta.json            status, settings, machine, commit, error, segments
+ *   logs/scalars.csv     time,segment,step,epoch,samples,key,value
  *   logs/events.jsonl    one JSON object a line
  *   logs/<name>.txt      free text
  *   artifacts/           whatever the program saves, models as safetensors
  *   checkpoints/         what a training continues from, and an index
- *   report.html          all of it on one page, where `writeReport` was called
+ *   report.html          all of it on one page, with the option `report` or by `writeReport`
+ *   tensorboard/         event files, where `tensorBoardSink` is among the sinks
  * ```
+ *
+ * `run({ resume })` goes on in the folder of an earlier run, as a further segment of it. Nothing is
+ * deleted: where the run goes back to a checkpoint, the rows behind it are superseded, and
+ * `currentScalars` gives those of a run that never stopped.
  *
  * @example Record a run and read it back
  * ```ts
@@ -38,18 +43,17 @@ export { TrackingCallback, type TrackingOptions } from "./callback.ts";
 export {
   barChart,
   type BarChartOptions,
+  type ChartCurve,
+  type ChartMark,
   type ChartSeries,
   heatmap,
   type HeatmapOptions,
   lineChart,
   type LineChartOptions,
 } from "./charts.ts";
-export {
-  CheckpointCallback,
-  type CheckpointedEngine,
-  type CheckpointOptions,
-} from "./checkpoint_callback.ts";
+export { CheckpointCallback } from "./checkpoint_callback.ts";
 export type { CheckpointContent, CheckpointParts } from "./checkpoint_file.ts";
+export type { BestOptions, CheckpointedEngine, CheckpointOptions } from "./checkpoint_options.ts";
 export type { CheckpointEntry, CheckpointRecord } from "./checkpoint_record.ts";
 export type { BestRule, RetentionOptions } from "./checkpoint_retention.ts";
 export {
@@ -67,8 +71,15 @@ export {
   TrackError,
   type TrackErrorOptions,
 } from "./errors.ts";
-export type { GitState, RunEnvironment } from "./environment.ts";
+export type { GitState, ProcessOfRun, RunEnvironment } from "./environment.ts";
 export { denoFileOps, type FileOps, type FolderEntry, type OpenFile } from "./file_ops.ts";
+export { NumericGuardCallback } from "./guard_callback.ts";
+export { type NumericFault, NumericFaultError } from "./guard_fault.ts";
+export type { GuardPolicy, NumericGuardOptions } from "./guard_options.ts";
+export type { FaultOrigin } from "./guard_origin.ts";
+export type { GuardForward } from "./guard_replay.ts";
+export type { SpikeOptions } from "./guard_spike.ts";
+export type { BadValues } from "./guard_values.ts";
 export type { JsonValue } from "./json_values.ts";
 export { type KeyRename, renameKeys } from "./key_names.ts";
 export { configureLogging, type LoggingOptions } from "./log.ts";
@@ -91,20 +102,31 @@ export {
   type RunRecord,
 } from "./read.ts";
 export { reportHtml, type ReportOptions, writeReport } from "./report.ts";
-export type { ConfusionArtifact } from "./report_files.ts";
+export {
+  type CalibrationArtifact,
+  calibrationArtifact,
+  type CalibrationBin,
+  type ConfusionArtifact,
+  type PredictionSample,
+  type PredictionsArtifact,
+} from "./report_artifacts.ts";
 export { run, type RunOptions } from "./run.ts";
+export type { LogLengths } from "./run_logs.ts";
+export { CRASHED_AFTER_MS, type RunState, runState } from "./run_state.ts";
+export { currentScalars, type Progress, type ScalarRow } from "./scalars.ts";
+export type { RunCursor, RunSegment } from "./segments.ts";
+export { RunSession } from "./session.ts";
+export type { EndStatus, ScalarOptions, SessionParts } from "./session_parts.ts";
+export type { RunSink, SinkPlace, SinkRun } from "./sink.ts";
+export { type TensorBoardOptions, tensorBoardSink } from "./tensorboard.ts";
 export {
   captureTraining,
   restoreTraining,
   type ResumableEngine,
   type ResumableModel,
   type TrainingParts,
-  type WithPosition,
-  type WithState,
-  type WithStateDict,
 } from "./training_state.ts";
-export type { Progress, ScalarRow } from "./scalars.ts";
-export { RunSession, type ScalarOptions, type SessionParts } from "./session.ts";
+export type { TrainingPart, WithPosition, WithState, WithStateDict } from "./training_parts.ts";
 export {
   encodeModel,
   type EncodeModelOptions,

@@ -6,6 +6,8 @@ import type { JsonValue } from "./json_values.ts";
 import { parseMeta, type RunMeta } from "./meta.ts";
 import { isRunId } from "./names.ts";
 import { parseScalars, type ScalarRow } from "./scalars.ts";
+import type { RunSegment } from "./segments.ts";
+import { folderOf } from "./writing.ts";
 
 /** How to read. */
 export interface ReadOptions {
@@ -48,13 +50,16 @@ export interface RunListing {
 /**
  * Reads a `scalars.csv`.
  *
- * A last line without its line end, as a killed process may leave it, is skipped.
+ * A last line without its line end, as a killed process may leave it, is skipped. Rows that a resumed
+ * run went back behind are there, and marked as superseded; `currentScalars` leaves them out. Which
+ * these are stands in the `meta.json` of the run, beside the folder of the file.
  *
  * @param path the file
  * @param options how to read
  * @returns its rows, in the order in which they were logged
- * @throws {TrackError} if the file cannot be read
- * @throws {SyntaxError} naming line and column of what is not as it should be
+ * @throws {TrackError} if a file cannot be read
+ * @throws {SyntaxError} naming line and column of what is not as it should be, or if there are rows of
+ * a resumed run and no `meta.json`
  *
  * @example The course of one value
  * ```ts
@@ -69,7 +74,26 @@ export interface RunListing {
  * ```
  */
 export function readScalars(path: string, options: ReadOptions = {}): ScalarRow[] {
-  return parseScalars(readFile(path, options), path);
+  const bytes = readFile(path, options);
+  return parseScalars(bytes, path, segmentsOf(path, options));
+}
+
+// read after the rows, so that it knows the segments of all of them
+function segmentsOf(path: string, options: ReadOptions): readonly RunSegment[] | null {
+  const { files = denoFileOps } = options;
+  const metaPath = `${parentOf(folderOf(path))}/meta.json`;
+  let bytes: Uint8Array;
+  try {
+    bytes = files.read(metaPath);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw trackError("read", metaPath, error);
+  }
+  return parseMeta(bytes, metaPath).segments;
+}
+
+function parentOf(folder: string): string {
+  return /(^|\/)\.{0,2}$/.test(folder) ? `${folder}/..` : folderOf(folder);
 }
 
 /**
@@ -82,11 +106,13 @@ export function readScalars(path: string, options: ReadOptions = {}): ScalarRow[
  * @throws {SyntaxError} if a file is not as the tracker writes it
  */
 export function readRun(dir: string, options: ReadOptions = {}): RunRecord {
+  const logs = ["scalars.csv", "events.jsonl"].map((name) => `${dir}/logs/${name}`);
+  const [scalarBytes, eventBytes] = logs.map((path) => readIfThere(path, options));
+  // read after the rows, so that it knows the segments of all of them
   const metaPath = `${dir}/meta.json`;
   const meta = parseMeta(readFile(metaPath, options), metaPath);
-  const scalars = readIfThere(`${dir}/logs/scalars.csv`, options, parseScalars);
-  const events = readIfThere(`${dir}/logs/events.jsonl`, options, parseEvents);
-  return { dir, meta, scalars, events };
+  const scalars = parseScalars(scalarBytes, logs[0], meta.segments);
+  return { dir, meta, scalars, events: parseEvents(eventBytes, logs[1]) };
 }
 
 /**
@@ -131,19 +157,13 @@ function readFile(path: string, { files = denoFileOps }: ReadOptions): Uint8Arra
   }
 }
 
-function readIfThere<T>(
-  path: string,
-  { files = denoFileOps }: ReadOptions,
-  parse: (bytes: Uint8Array, path: string) => T[],
-): T[] {
-  let bytes: Uint8Array;
+function readIfThere(path: string, { files = denoFileOps }: ReadOptions): Uint8Array {
   try {
-    bytes = files.read(path);
+    return files.read(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
+    if (error instanceof Deno.errors.NotFound) return new Uint8Array();
     throw trackError("read", path, error);
   }
-  return parse(bytes, path);
 }
 
 // as in scalars.csv, a last line without its line end is skipped

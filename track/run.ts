@@ -1,13 +1,17 @@
 /** Opening a run: its folder, its record, its session. */
 
 import { getLogger } from "@logtape/logtape";
-import { readEnvironment, readGitState } from "./environment.ts";
+import { readEnvironment, readGitState, thisProcess } from "./environment.ts";
 import { TrackError, trackError } from "./errors.ts";
 import { denoFileOps, type FileOps } from "./file_ops.ts";
-import { describeValue, toJsonObject } from "./json_values.ts";
+import { describeValue, type JsonValue, toJsonObject } from "./json_values.ts";
 import { RUN_SCHEMA, type RunMeta, writeMeta } from "./meta.ts";
 import { runId } from "./names.ts";
+import { writeReport } from "./report.ts";
+import { reopen } from "./resume.ts";
 import { RunSession } from "./session.ts";
+import type { SessionParts } from "./session_parts.ts";
+import type { RunSink } from "./sink.ts";
 import { removeAfter } from "./writing.ts";
 
 const MAX_TRIES = 100;
@@ -28,6 +32,27 @@ export interface RunOptions {
   notes?: string;
   /** Settings of the program, of values that JSON can hold; the first params of the run. */
   config?: Readonly<Record<string, unknown>>;
+  /**
+   * The folder of a run to go on with, in place of a new one: `name` and `dir` are not used then,
+   * `config`, `tags` and `notes` replace what has the same name.
+   */
+  resume?: string;
+  /**
+   * Resume even a run that may still be written to: one that says "running", and whose process is not
+   * known to be gone and has been silent for less than ten minutes.
+   *
+   * @default {false}
+   */
+  force?: boolean;
+  /**
+   * Write `report.html` when the run ends, also where it failed or was interrupted. It is read and
+   * written on the real file system; where that fails there is a warning, and an event.
+   *
+   * @default {false}
+   */
+  report?: boolean;
+  /** Other places that the scalars go to, such as `tensorBoardSink()`. */
+  sinks?: readonly RunSink[];
   /** How to write; by default on the real file system. */
   files?: FileOps;
   /** The clock; by default the real one. */
@@ -36,6 +61,11 @@ export interface RunOptions {
 
 /**
  * Opens a run: makes a folder of its own for it, writes `meta.json`, and returns the session.
+ *
+ * With `resume` it goes on in the folder of an earlier run. Nothing in it is lost: scalars of the
+ * new segment follow those that are there, `RunSession.resumeFrom` says which of them no longer
+ * count, and only a last line that a crash tore is cut off. A run that still runs is refused, and
+ * of several processes that resume one at the same time one goes on.
  *
  * The folder is `<dir>/<UTC stamp>-<4 hex>[-name]`; no two runs ever share one, not even those that
  * start at the same time in several processes. It needs the permissions to read and to write that
@@ -46,7 +76,9 @@ export interface RunOptions {
  * @returns the open session; `await using` closes it
  * @throws {TypeError} if an option has the wrong type, or a setting no JSON form
  * @throws {RangeError} if the folder's name is empty
- * @throws {TrackError} if the folder or its record cannot be written
+ * @throws {TrackError} if the folder or its record cannot be written, or the run to resume is none, or
+ * still runs
+ * @throws {SyntaxError} if a file of the run to resume is not as the tracker writes it
  *
  * @example A run that closes itself
  * ```ts
@@ -63,6 +95,24 @@ export interface RunOptions {
  * const { meta, scalars } = readRun(folder);
  * assert(meta.status === "completed" && meta.params.lr === 1e-3);
  * assert(scalars[0].key === "train/loss" && scalars[0].step === 10);
+ * ```
+ *
+ * @example Go on in the folder of a run
+ * ```ts
+ * import { readRun, run } from "@legoml/legoml/track";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const dir = await Deno.makeTempDir();
+ * const folder = await run({ dir }, (session) => {
+ *   session.logScalars({ loss: 0.5 }, { step: 1 });
+ *   session.interrupt("SIGTERM");
+ *   return session.dir;
+ * });
+ * assertEquals(readRun(folder).meta.status, "interrupted");
+ * await run({ resume: folder }, (session) => session.logScalars({ loss: 0.25 }, { step: 2 }));
+ * const { meta, scalars } = readRun(folder);
+ * assertEquals([meta.status, meta.segments.length], ["completed", 2]);
+ * assertEquals(scalars.map((row) => [row.segment, row.value]), [[1, 0.5], [2, 0.25]]);
  * ```
  */
 export function run(options?: RunOptions): Promise<RunSession>;
@@ -105,46 +155,93 @@ export async function run<T>(
 }
 
 async function open(options: RunOptions): Promise<RunSession> {
-  const { files = denoFileOps, now = () => new Date(), name } = options;
   const dir = checkOptions(options);
+  const { files = denoFileOps, now = () => new Date(), report = false, sinks = [] } = options;
   const params = toJsonObject(options.config ?? {}, "config");
-  const tags = { ...options.tags };
+  const common = {
+    files,
+    now,
+    sinks,
+    report: report ? (path: string) => void writeReport(path) : null,
+  };
+  if (options.resume !== undefined) return await goOn(options, params, common);
   const git = await readGitState();
   const started = now();
-  const id = makeRunFolder(files, dir, started, name);
+  const id = makeRunFolder(files, dir, started, options.name);
+  const startedAt = started.toISOString();
   const meta: RunMeta = {
     schema: RUN_SCHEMA,
     id,
-    name: name ?? null,
+    name: options.name ?? null,
     status: "running",
-    createdAt: started.toISOString(),
+    createdAt: startedAt,
     endedAt: null,
+    heartbeatAt: startedAt,
+    reason: null,
     error: null,
-    tags,
+    tags: { ...options.tags },
     notes: options.notes ?? "",
     params,
+    segments: [{ segment: 1, startedAt, from: null, ...thisProcess() }],
     env: readEnvironment(),
     git,
   };
   const runDir = `${dir}/${id}`;
   fillRunFolder(files, runDir, meta);
-  getLogger(["legoml", "track"]).info("Run {id} started in {dir}", { id, dir: runDir });
-  return new RunSession({ dir: runDir, meta, files, now });
+  log().info("Run {id} started in {dir}", { id, dir: runDir });
+  return new RunSession({ ...common, dir: runDir, meta });
 }
 
-function checkOptions({ name, notes, tags, dir = "runs" }: RunOptions): string {
-  for (const [what, text] of Object.entries({ name, notes, dir })) {
-    if (text !== undefined && typeof text !== "string") throw wrongType(what, text);
+async function goOn(
+  { resume, force = false, tags, notes }: RunOptions,
+  params: Record<string, JsonValue>,
+  common: Pick<SessionParts, "files" | "now" | "sinks" | "report">,
+): Promise<RunSession> {
+  const dir = withoutSlash(resume!);
+  const own = { dir, force, params, tags: { ...tags }, notes };
+  const { meta, lengths } = await reopen({ ...own, files: common.files, now: common.now });
+  const session = new RunSession({ ...common, dir, meta, lengths });
+  const { id, segment } = session;
+  log().info("Run {id} goes on in {dir}, segment {segment}", { id, dir, segment });
+  return session;
+}
+
+function checkOptions({ name, notes, tags, dir = "runs", resume, ...more }: RunOptions): string {
+  for (const [what, text] of Object.entries({ name, notes, dir, resume })) {
+    if (text !== undefined && typeof text !== "string") throw wrongType(what, "a string", text);
   }
   const wrong = Object.entries(tags ?? {}).find(([, text]) => typeof text !== "string");
-  if (wrong !== undefined) throw wrongType(`tag "${wrong[0]}"`, wrong[1]);
+  if (wrong !== undefined) throw wrongType(`tag "${wrong[0]}"`, "a string", wrong[1]);
+  for (const what of ["report", "force"] as const) {
+    const flag: unknown = more[what] ?? false;
+    if (typeof flag !== "boolean") throw wrongType(what, "a boolean", flag);
+  }
+  const { sinks = [] } = more;
+  if (!Array.isArray(sinks) || !sinks.every(isSink)) throw wrongType("sinks", "sinks", sinks);
   if (dir === "") throw new RangeError("Cannot open a run: expected a folder in dir, found none");
+  if (resume === "") {
+    throw new RangeError("Cannot resume a run: expected a folder in resume, found none");
+  }
+  return withoutSlash(dir);
+}
+
+function isSink(value: unknown): boolean {
+  const { name, open, scalars, close } = (value ?? {}) as Partial<RunSink>;
+  return typeof name === "string" &&
+    [open, scalars, close].every((each) => typeof each === "function");
+}
+
+function withoutSlash(dir: string): string {
   return dir.replace(/(?<=.)\/+$/, "");
 }
 
-function wrongType(what: string, found: unknown): TypeError {
+function log(): ReturnType<typeof getLogger> {
+  return getLogger(["legoml", "track"]);
+}
+
+function wrongType(what: string, expected: string, found: unknown): TypeError {
   return new TypeError(
-    `Cannot open a run: expected ${what} to be a string, found ${describeValue(found)}`,
+    `Cannot open a run: expected ${what} to be ${expected}, found ${describeValue(found)}`,
   );
 }
 

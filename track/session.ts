@@ -1,34 +1,22 @@
 /** An open run: the methods that write into its folder. */
 
 import { getLogger } from "@logtape/logtape";
-import { TrackError, trackError } from "./errors.ts";
+import { ArtifactFolder } from "./artifacts.ts";
+import { thisProcess } from "./environment.ts";
+import { reasonOf, TrackError } from "./errors.ts";
 import type { FileOps } from "./file_ops.ts";
 import { toJsonObject, toJsonValue } from "./json_values.ts";
-import { type RunError, type RunMeta, toRunError, writeMeta } from "./meta.ts";
+import { checkOwner, type RunError, type RunMeta, toRunError, writeMeta } from "./meta.ts";
 import { checkFileName } from "./names.ts";
-import { type Progress, scalarHeader, scalarLines } from "./scalars.ts";
+import { mergedErrors, RunLogs } from "./run_logs.ts";
+import { namedScalars, placeOf } from "./scalars.ts";
+import { checkCursor, type RunCursor } from "./segments.ts";
+import type { EndStatus, ScalarOptions, SessionParts } from "./session_parts.ts";
+import { SinkSet } from "./sink.ts";
 import { encodeModel, type SavableModel } from "./state_dict.ts";
-import { AppendFile, folderOf, writeWhole } from "./writing.ts";
 
-/** Where in training some scalars belong, and whose they are. */
-export interface ScalarOptions extends Progress {
-  /** Prefix of the names, such as "train"; not repeated where a name has it already. */
-  split?: string;
-  /** When the values were taken; by default now. */
-  time?: Date;
-}
-
-/** What a session is made of; `run` makes it. */
-export interface SessionParts {
-  /** The folder of the run. */
-  dir: string;
-  /** What `meta.json` says so far. */
-  meta: RunMeta;
-  /** How to write. */
-  files: FileOps;
-  /** The clock. */
-  now: () => Date;
-}
+/** Milliseconds between two notes in `meta.json` that the run lives. */
+const HEARTBEAT_MS = 10_000;
 
 /**
  * A run that is being recorded; `run` opens one.
@@ -44,13 +32,18 @@ export class RunSession implements AsyncDisposable {
   /** The folder of the run. */
   readonly dir: string;
   #meta: RunMeta;
+  #tried: RunMeta;
   #files: FileOps;
   #now: () => Date;
-  #scalars: AppendFile;
-  #events: AppendFile;
-  #texts = new Map<string, AppendFile>();
-  #folders = new Set<string>();
+  #logs: RunLogs;
+  #sinks: SinkSet;
+  #report: ((dir: string) => void) | null;
+  /** Rows that were there when the present segment began. */
+  #firstRow: number;
+  #beatAt: number;
+  #artifacts: ArtifactFolder;
   #failure: RunError | null = null;
+  #interruption: string | null = null;
   #unwritable = false;
   #state: "open" | "closing" | "closed" = "open";
 
@@ -60,12 +53,19 @@ export class RunSession implements AsyncDisposable {
    * @param parts folder, record, file operations and clock
    */
   constructor(parts: SessionParts) {
-    this.dir = parts.dir;
-    this.#meta = parts.meta;
-    this.#files = parts.files;
-    this.#now = parts.now;
-    this.#scalars = new AppendFile(this.#files, `${this.dir}/logs/scalars.csv`);
-    this.#events = new AppendFile(this.#files, `${this.dir}/logs/events.jsonl`);
+    const { dir, meta, files, now, sinks = [], report = null } = parts;
+    this.dir = dir;
+    this.#meta = this.#tried = meta;
+    this.#files = files;
+    this.#now = now;
+    this.#report = report;
+    this.#logs = new RunLogs(files, `${dir}/logs`, parts.lengths ?? { rows: 0, bytes: new Map() });
+    this.#artifacts = new ArtifactFolder(files, this.artifactsDir);
+    this.#firstRow = this.#logs.rows;
+    this.#beatAt = Date.parse(meta.heartbeatAt);
+    this.#sinks = new SinkSet(sinks, (fields) => this.#noteLoss("sinkFailed", fields));
+    const { id, segment } = this;
+    this.#sinks.each("open", (sink) => sink.open({ dir, id, files, segment }));
   }
 
   /** Name of the folder: unique among the runs beside it, and in the order of their start. */
@@ -76,6 +76,16 @@ export class RunSession implements AsyncDisposable {
   /** The name given to `run`, or null. */
   get name(): string | null {
     return this.#meta.name;
+  }
+
+  /** Which start of the run this is, from 1; a later one where the run went back to a checkpoint. */
+  get segment(): number {
+    return this.#meta.segments.length;
+  }
+
+  /** How many rows `logs/scalars.csv` holds, those of earlier segments included. */
+  get rows(): number {
+    return this.#logs.rows;
   }
 
   /** What `meta.json` says, as a copy. */
@@ -116,10 +126,15 @@ export class RunSession implements AsyncDisposable {
    */
   logScalars(scalars: Readonly<Record<string, number | null>>, options: ScalarOptions = {}): void {
     this.#checkOpen("log scalars");
-    const { split, time = this.#now(), ...progress } = options;
-    const lines = scalarLines(scalars, progress, split, time);
-    if (lines === "") return;
-    this.#scalars.append(this.#scalars.empty ? scalarHeader() + lines : lines);
+    const now = this.#now();
+    const { split, time = now, ...progress } = options;
+    const place = placeOf(progress);
+    const named = namedScalars(scalars, split);
+    if (named.length === 0) return;
+    this.#beat(now);
+    this.#logs.addScalars(named, place, time, this.segment);
+    const values = Object.fromEntries(named);
+    this.#sinks.each("scalars", (sink) => sink.scalars(values, { ...place, time }));
   }
 
   /**
@@ -133,12 +148,8 @@ export class RunSession implements AsyncDisposable {
   logText(name: string, text: string): void {
     this.#checkOpen("log text");
     checkFileName(name, "a text log");
-    let file = this.#texts.get(name);
-    if (file === undefined) {
-      file = new AppendFile(this.#files, `${this.dir}/logs/${name}.txt`);
-      this.#texts.set(name, file);
-    }
-    file.append(text.endsWith("\n") ? text : `${text}\n`);
+    this.#beat(this.#now());
+    this.#logs.addText(name, text);
   }
 
   /**
@@ -167,8 +178,9 @@ export class RunSession implements AsyncDisposable {
     this.#checkOpen("log an event");
     const event = toJsonValue(name, "event");
     const values = toJsonObject(fields, "fields", { nonFiniteAsWords: true });
-    const time = this.#now().toISOString();
-    this.#events.append(JSON.stringify({ time, event, fields: values }) + "\n");
+    const now = this.#now();
+    this.#beat(now);
+    this.#logs.addEvent(JSON.stringify({ time: now.toISOString(), event, fields: values }));
   }
 
   /**
@@ -184,11 +196,7 @@ export class RunSession implements AsyncDisposable {
   saveArtifact(name: string, data: string | Uint8Array | object): string {
     this.#checkOpen("save an artifact");
     checkFileName(name, "an artifact", true);
-    const path = `${this.artifactsDir}/${name}`;
-    const bytes = toBytes(data);
-    this.#makeFolder(folderOf(path));
-    writeWhole(this.#files, path, bytes);
-    return path;
+    return this.#artifacts.save(name, data);
   }
 
   /**
@@ -204,6 +212,77 @@ export class RunSession implements AsyncDisposable {
     this.#checkOpen("save a model");
     checkFileName(name, "a model file", true);
     return this.saveArtifact(name, await encodeModel(model));
+  }
+
+  /**
+   * Says that the run lives: notes the time in `meta.json`, at most every ten seconds. All methods
+   * that log do it too; call it where nothing is logged for long.
+   *
+   * @throws {TrackError} if it cannot be written
+   */
+  heartbeat(): void {
+    this.#checkOpen("write a heartbeat");
+    this.#beat(this.#now());
+  }
+
+  /**
+   * Waits until everything that was logged is on the device, so that it outlives a loss of power; a run
+   * that was closed has done so.
+   *
+   * @throws {TrackError} if that fails
+   */
+  sync(): void {
+    if (this.#state === "open") this.#logs.sync();
+  }
+
+  /**
+   * Says where the run goes on, after a checkpoint was loaded: the rows of earlier segments behind the
+   * cursor are superseded from here on. Nothing is deleted. A `TrackingCallback` calls it.
+   *
+   * Where the present segment has logged values already, a new one begins.
+   *
+   * @param cursor rows, steps and epochs that were complete when the checkpoint was saved
+   * @throws {RangeError} if a number is no count, or there are fewer rows
+   * @throws {TrackError} if it cannot be written
+   *
+   * @example Go back behind the second of three values
+   * ```ts
+   * import { currentScalars, readRun, run } from "@legoml/legoml/track";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using session = await run({ dir: await Deno.makeTempDir() });
+   * for (const step of [1, 2, 3]) session.logScalars({ loss: 1 / step }, { step });
+   * session.resumeFrom({ rows: 2, step: 2, epoch: 0 });
+   * session.logScalars({ loss: 0.25 }, { step: 3 });
+   * const { scalars } = readRun(session.dir);
+   * assertEquals(scalars.map((row) => row.superseded), [false, false, true, false]);
+   * assertEquals(currentScalars(scalars).map((row) => row.value), [1, 0.5, 0.25]);
+   * ```
+   */
+  resumeFrom(cursor: RunCursor): void {
+    this.#checkOpen("resume");
+    checkCursor(cursor, this.rows);
+    const from = { rows: cursor.rows, step: cursor.step, epoch: cursor.epoch };
+    const earlier = this.#meta.segments.slice(0, -1);
+    const last = this.#meta.segments[this.#meta.segments.length - 1];
+    const startedAt = this.#now().toISOString();
+    const segments = this.rows === this.#firstRow
+      ? [...earlier, { ...last, from }]
+      : [...earlier, last, { segment: last.segment + 1, startedAt, from, ...thisProcess() }];
+    this.#update({ segments });
+    this.#firstRow = this.rows;
+    this.logEvent("resume", { segment: this.segment, ...from });
+    this.#sinks.each("resumed", (sink) => sink.resumed?.(from.step));
+  }
+
+  /**
+   * Remembers that somebody stopped the run; `close` writes it, with the status "interrupted", unless
+   * the run also failed. It writes nothing and never throws. A `TrackingCallback` calls it.
+   *
+   * @param reason why, such as the name of a signal
+   */
+  interrupt(reason: string = "interrupted"): void {
+    this.#interruption = String(reason);
   }
 
   /**
@@ -223,10 +302,11 @@ export class RunSession implements AsyncDisposable {
    *
    * A second call does nothing, unless the first could not write `meta.json`: then it tries again.
    *
-   * @param status how the run ended; by default "failed" after `fail`, else "completed"
+   * @param status how the run ended; by default "failed" after `fail`, "interrupted" after `interrupt`,
+   * else "completed"
    * @throws {TrackError} if something cannot be written
    */
-  close(status?: "completed" | "failed"): Promise<void> {
+  close(status?: EndStatus): Promise<void> {
     return Promise.try(() => this.#end(status));
   }
 
@@ -240,57 +320,73 @@ export class RunSession implements AsyncDisposable {
       await this.close();
     } catch (error) {
       if (!this.#unwritable) throw error;
-      getLogger(["legoml", "track"]).error("{message}", { message: (error as Error).message });
+      log().error("{message}", { message: (error as Error).message });
     }
   }
 
-  #end(status: "completed" | "failed" | undefined): void {
+  #end(status: EndStatus | undefined): void {
     if (this.#state === "closed") return;
+    if (this.#state === "open") this.#sinks.each("close", (sink) => sink.close());
     this.#state = "closing";
-    const errors = this.#finishLogs();
+    const errors = this.#logs.finish();
     if (errors.length > 0) this.#failure ??= toRunError(errors[0]);
-    const failed = errors.length > 0 || (status ?? (this.#failure ? "failed" : null)) === "failed";
+    const end = errors.length > 0 ? "failed" : status ?? this.#likelyEnd();
     try {
       this.#update({
-        status: failed ? "failed" : "completed",
+        status: end,
         endedAt: this.#now().toISOString(),
-        error: failed ? this.#failure : null,
+        error: end === "failed" ? this.#failure : null,
+        reason: end === "interrupted" ? this.#interruption : null,
       });
       this.#state = "closed";
     } catch (error) {
       errors.push(error as TrackError);
     }
-    if (errors.length > 0) throw merged(errors);
-    const { id, status: end } = this.#meta;
-    getLogger(["legoml", "track"]).info("Run {id} {status}", { id, status: end });
+    if (this.#state === "closed") this.#writeReport();
+    if (errors.length > 0) throw mergedErrors(errors);
+    log().info("Run {id} {status}", { id: this.id, status: end });
   }
 
-  #finishLogs(): TrackError[] {
-    const errors: TrackError[] = [];
-    for (const file of [this.#scalars, this.#events, ...this.#texts.values()]) {
-      try {
-        file.close();
-      } catch (error) {
-        errors.push(error as TrackError);
-      }
+  #likelyEnd(): EndStatus {
+    if (this.#failure !== null) return "failed";
+    return this.#interruption === null ? "completed" : "interrupted";
+  }
+
+  #writeReport(): void {
+    try {
+      this.#report?.(this.dir);
+    } catch (error) {
+      const reason = reasonOf(error);
+      const { id } = this;
+      log().warn("No report of run {id}: {reason}", { id, reason });
+      this.#noteLoss("reportFailed", { reason });
+      for (const { message } of this.#logs.finish()) log().warn("{message}", { message });
     }
-    return errors;
   }
 
-  #update(change: Partial<RunMeta>): void {
-    const meta = { ...this.#meta, ...change };
+  /** Notes an event of something that the run can go on without, which has been told of already. */
+  #noteLoss(event: string, fields: Readonly<Record<string, unknown>>): void {
+    try {
+      const time = this.#now().toISOString();
+      this.#logs.addEvent(JSON.stringify({ time, event, fields }));
+    } catch (error) {
+      log().warn("{message}", { message: (error as Error).message });
+    }
+  }
+
+  #beat(now: Date): void {
+    if (now.getTime() - this.#beatAt >= HEARTBEAT_MS) this.#update({}, now);
+  }
+
+  #update(change: Partial<RunMeta>, now: Date = this.#now()): void {
+    const meta = { ...this.#meta, heartbeatAt: now.toISOString(), ...change };
+    // a write that failed may have taken place all the same
+    const own = [this.#meta, this.#tried].map(({ segments }) => segments[segments.length - 1]);
+    checkOwner(this.#files, this.dir, own);
+    this.#tried = meta;
     writeMeta(this.#files, this.dir, meta);
     this.#meta = meta;
-  }
-
-  #makeFolder(path: string): void {
-    if (this.#folders.has(path)) return;
-    try {
-      this.#files.makeFolder(path, { parents: true });
-    } catch (error) {
-      throw trackError("make folder", path, error);
-    }
-    this.#folders.add(path);
+    this.#beatAt = now.getTime();
   }
 
   #checkOpen(action: string): void {
@@ -301,17 +397,6 @@ export class RunSession implements AsyncDisposable {
   }
 }
 
-function toBytes(data: string | Uint8Array | object): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  const text = typeof data === "string" ? data : JSON.stringify(toJsonValue(data, "data"), null, 2);
-  return new TextEncoder().encode(typeof data === "string" ? text : `${text}\n`);
-}
-
-function merged(errors: TrackError[]): TrackError {
-  if (errors.length === 1) return errors[0];
-  return new TrackError(errors.map((error) => error.message).join("; "), {
-    path: errors[0].path,
-    code: errors[0].code,
-    cause: new AggregateError(errors),
-  });
+function log(): ReturnType<typeof getLogger> {
+  return getLogger(["legoml", "track"]);
 }

@@ -69,26 +69,28 @@ export class AppendFile {
 
   /**
    * @param files the file operations
-   * @param path a file that does not exist yet; it is made at the first record
+   * @param path the file; it is made at the first record where it does not exist
+   * @param length its length in bytes, up to the end of a record
    */
-  constructor(files: FileOps, path: string) {
+  constructor(files: FileOps, path: string, length: number = 0) {
     this.#files = files;
     this.path = path;
+    this.#length = length;
   }
 
-  /** Whether nothing has been written yet. */
+  /** Whether nothing is in it. */
   get empty(): boolean {
     return this.#length === 0;
   }
 
   /**
-   * Adds one or more whole lines in one write.
+   * Adds one or more whole records in one write.
    *
-   * @param text the lines, each with its line end
+   * @param content lines, each with its line end, or the bytes of records
    * @throws {TrackError} if they cannot be written; then none of them is in the file
    */
-  append(text: string): void {
-    const bytes = new TextEncoder().encode(text);
+  append(content: string | Uint8Array): void {
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     try {
       this.#file ??= this.#files.open(this.path, "append");
       this.#mend(this.#file);
@@ -98,6 +100,22 @@ export class AppendFile {
       this.#length += bytes.length;
     } catch (error) {
       throw trackError("append to", this.path, error, this.#takeBack());
+    }
+  }
+
+  /**
+   * Writes what is buffered to the device.
+   *
+   * @throws {TrackError} if that fails
+   */
+  sync(): void {
+    const file = this.#file;
+    if (file === null) return;
+    try {
+      this.#mend(file);
+      file.sync();
+    } catch (error) {
+      throw trackError("sync", this.path, error);
     }
   }
 

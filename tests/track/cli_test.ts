@@ -270,8 +270,8 @@ Deno.test({
     ];
     assertEquals(parse(await of("--wide")), wide);
     const long = parse(await of());
-    assertEquals(long[0], ["time", "step", "epoch", "samples", "key", "value"]);
-    assertEquals(long.slice(1).map((row) => row.slice(4)), [
+    assertEquals(long[0], ["time", "segment", "step", "epoch", "samples", "key", "value"]);
+    assertEquals(long.slice(1).map((row) => row.slice(5)), [
       ["a", "1"],
       ['b,"c', "NaN"],
       ["a", "-0"],

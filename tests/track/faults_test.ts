@@ -25,6 +25,7 @@ const STEPS: ((session: RunSession) => unknown)[] = [
   (session) => session.saveArtifact("deep/table.json", { rows: [1, 2, 3] }),
   (session) => session.saveArtifact("deep/table.json", { rows: [4, 5, 6] }),
   (session) => session.saveModel(model),
+  (session) => session.resumeFrom({ rows: Math.min(2, session.rows), step: 1, epoch: 0 }),
   (session) => session.logScalars({ loss: 0.25 }, { step: 3, split: "train" }),
 ];
 
@@ -97,6 +98,7 @@ for (const kind of ["before", "half", "after"] satisfies Fault[]) {
       assertEquals(contentOf(files, session.dir), expected, what);
       const { meta } = readRun(session.dir, { files });
       assertEquals(meta.params, { lr: 0.1 }, what);
+      assertEquals(meta.segments.map(({ from }) => from?.rows ?? null), [null, 2], what);
       // logs that could not be finished must not look complete
       const lostLog = closing.some((error) => error.path.includes("/logs/"));
       assertEquals(meta.status, lostLog ? "failed" : "completed", what);

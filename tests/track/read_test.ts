@@ -8,7 +8,7 @@ async function granted(name: "read" | "write" | "run"): Promise<boolean> {
 }
 const canRun = await granted("read") && await granted("write") && await granted("run");
 
-const HEADER = "time,step,epoch,samples,key,value\r\n";
+const HEADER = "time,segment,step,epoch,samples,key,value\r\n";
 
 function csv(text: string): MemoryFiles {
   const files = new MemoryFiles();
@@ -23,30 +23,66 @@ function read(text: string) {
 Deno.test("readScalars() gives typed rows", () => {
   const rows = read(
     HEADER +
-      "2026-01-31T23:59:59.250Z,1,0,64,train/loss,-1.5e-7\r\n" +
-      '2026-01-31T23:59:59.250Z,,,,"a ""b"", c",NaN\r\n' +
-      "2026-01-31T23:59:59.250Z,2,,,x,-Infinity\r\n" +
-      "2026-01-31T23:59:59.250Z,2,,,y,\r\n" +
-      "2026-01-31T23:59:59.250Z,2,,,z,-0\r\n",
+      "2026-01-31T23:59:59.250Z,1,1,0,64,train/loss,-1.5e-7\r\n" +
+      '2026-01-31T23:59:59.250Z,1,,,,"a ""b"", c",NaN\r\n' +
+      "2026-01-31T23:59:59.250Z,1,2,,,x,-Infinity\r\n" +
+      "2026-01-31T23:59:59.250Z,1,2,,,y,\r\n" +
+      "2026-01-31T23:59:59.250Z,1,2,,,z,-0\r\n",
   );
   const time = new Date("2026-01-31T23:59:59.250Z");
   assertEquals(rows.slice(0, 4), [
-    { time, step: 1, epoch: 0, samples: 64, key: "train/loss", value: -1.5e-7 },
-    { time, step: null, epoch: null, samples: null, key: 'a "b", c', value: NaN },
-    { time, step: 2, epoch: null, samples: null, key: "x", value: -Infinity },
-    { time, step: 2, epoch: null, samples: null, key: "y", value: null },
+    {
+      time,
+      segment: 1,
+      superseded: false,
+      step: 1,
+      epoch: 0,
+      samples: 64,
+      key: "train/loss",
+      value: -1.5e-7,
+    },
+    {
+      time,
+      segment: 1,
+      superseded: false,
+      step: null,
+      epoch: null,
+      samples: null,
+      key: 'a "b", c',
+      value: NaN,
+    },
+    {
+      time,
+      segment: 1,
+      superseded: false,
+      step: 2,
+      epoch: null,
+      samples: null,
+      key: "x",
+      value: -Infinity,
+    },
+    {
+      time,
+      segment: 1,
+      superseded: false,
+      step: 2,
+      epoch: null,
+      samples: null,
+      key: "y",
+      value: null,
+    },
   ]);
   assert(Object.is(rows[4].value, -0));
 });
 
 Deno.test("readScalars() reads line ends without a carriage return too", () => {
-  const text = HEADER + "2026-01-31T23:59:59.250Z,1,0,64,a,1\r\n";
+  const text = HEADER + "2026-01-31T23:59:59.250Z,1,1,0,64,a,1\r\n";
   assertEquals(read(text.replaceAll("\r\n", "\n")), read(text));
 });
 
 Deno.test("readScalars() skips a torn last line, wherever it is torn", () => {
-  const whole = HEADER + "2026-01-31T23:59:59.250Z,1,0,64,é,1\r\n";
-  const torn = '2026-01-31T23:59:59.250Z,2,0,128,"ü, ""x""",2\r\n';
+  const whole = HEADER + "2026-01-31T23:59:59.250Z,1,1,0,64,é,1\r\n";
+  const torn = '2026-01-31T23:59:59.250Z,1,2,0,128,"ü, ""x""",2\r\n';
   const bytes = new TextEncoder().encode(whole + torn);
   const keep = new TextEncoder().encode(whole).length;
   for (let length = keep; length < bytes.length; length++) {
@@ -61,21 +97,24 @@ Deno.test("readScalars() skips a torn last line, wherever it is torn", () => {
 });
 
 Deno.test("readScalars() names line and column of what it cannot read", () => {
-  const row = (line: string) => `${HEADER}2026-01-31T23:59:59.250Z,1,0,64,a,1\r\n${line}\r\n`;
+  const row = (line: string) => `${HEADER}2026-01-31T23:59:59.250Z,1,1,0,64,a,1\r\n${line}\r\n`;
   const cases: [string, string][] = [
-    ["a,b\r\n", "wrong number of fields"],
-    ["time,step,epoch,samples,value,key\r\n", "expected the columns time,step,epoch"],
+    ["a,b\r\n", "expected the columns time,segment,step,epoch"],
+    ["time,step,epoch,samples,value,key\r\n", "expected the columns time,segment,step,epoch"],
     [
-      row("yesterday,1,0,64,a,1"),
+      row("yesterday,1,1,0,64,a,1"),
       '/s.csv, line 3: expected "time" to be a date, found "yesterday"',
     ],
-    [row("2026-01-31,1.5,0,64,a,1"), '/s.csv, line 3: expected "step" to be a number, found "1.5"'],
-    [row("2026-01-31,1,-1,64,a,1"), 'expected "epoch" to be a number, found "-1"'],
-    [row("2026-01-31,1,0,0x10,a,1"), 'expected "samples" to be a number, found "0x10"'],
-    [row("2026-01-31,1,0,64,a,nan"), 'expected "value" to be a number, found "nan"'],
-    [row("2026-01-31,1,0,64,a, 1"), 'expected "value" to be a number, found " 1"'],
-    [row("2026-01-31,1,0,64,a"), "wrong number of fields"],
-    [row('2026-01-31,1,0,64,"a,1'), "quote"],
+    [
+      row("2026-01-31,1,1.5,0,64,a,1"),
+      '/s.csv, line 3: expected "step" to be a number, found "1.5"',
+    ],
+    [row("2026-01-31,1,1,-1,64,a,1"), 'expected "epoch" to be a number, found "-1"'],
+    [row("2026-01-31,1,1,0,0x10,a,1"), 'expected "samples" to be a number, found "0x10"'],
+    [row("2026-01-31,1,1,0,64,a,nan"), 'expected "value" to be a number, found "nan"'],
+    [row("2026-01-31,1,1,0,64,a, 1"), 'expected "value" to be a number, found " 1"'],
+    [row("2026-01-31,1,1,0,64,a"), "wrong number of fields"],
+    [row('2026-01-31,1,1,0,64,"a,1'), "quote"],
   ];
   for (const [text, message] of cases) {
     const error = assertThrows(() => read(text), SyntaxError, message);
@@ -167,8 +206,11 @@ Deno.test("readRun() refuses a meta.json that lacks something or is newer", asyn
   };
   refuse('{"schema":', "expected JSON");
   refuse("[]", "expected an object, found an Array");
-  refuse(JSON.stringify({ ...good, schema: 2 }), "expected the layout version 1, found 2");
-  refuse(JSON.stringify({ ...good, status: "done" }), "one of running, completed, failed");
+  refuse(JSON.stringify({ ...good, schema: 3 }), "expected a layout version up to 2, found 3");
+  refuse(
+    JSON.stringify({ ...good, status: "done" }),
+    "one of running, completed, interrupted, failed",
+  );
   refuse(
     JSON.stringify({ ...good, createdAt: "x" }),
     'expected "createdAt" to be a date, found "x"',

@@ -52,13 +52,22 @@ Deno.test("run() writes meta.json at the start", async () => {
   const meta: RunMeta = JSON.parse(only(files, "/meta.json"));
   const { env, git, ...rest } = meta;
   assertEquals(rest, {
-    schema: 1,
+    schema: 2,
     id: session.id,
     name: "a b",
     status: "running",
     createdAt: "2026-01-31T23:59:58.000Z",
     endedAt: null,
+    heartbeatAt: "2026-01-31T23:59:58.000Z",
+    reason: null,
     error: null,
+    segments: [{
+      segment: 1,
+      startedAt: "2026-01-31T23:59:58.000Z",
+      from: null,
+      pid: Deno.pid,
+      hostname: env.hostname,
+    }],
     tags: { kind: "test" },
     notes: "two\nlines",
     params: { lr: 1e-3, dims: [1, 2] },

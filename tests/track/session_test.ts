@@ -33,12 +33,12 @@ Deno.test("RunSession.logScalars() writes one line a value in long form", async 
   await session.close();
   assertEquals(
     files.text(`${session.dir}/logs/scalars.csv`),
-    "time,step,epoch,samples,key,value\r\n" +
-      "2026-01-31T23:59:59.250Z,1,0,,train/loss,0.5\r\n" +
-      "2026-01-31T23:59:59.250Z,1,0,,train/acc,\r\n" +
-      "2026-01-31T23:59:59.250Z,1,0,,train/x,1\r\n" +
-      "2026-02-01T00:00:00.250Z,2,1,128,eval/acc,0.1\r\n" +
-      "2026-02-01T00:00:01.250Z,,,,lr,1e-7\r\n",
+    "time,segment,step,epoch,samples,key,value\r\n" +
+      "2026-01-31T23:59:59.250Z,1,1,0,,train/loss,0.5\r\n" +
+      "2026-01-31T23:59:59.250Z,1,1,0,,train/acc,\r\n" +
+      "2026-01-31T23:59:59.250Z,1,1,0,,train/x,1\r\n" +
+      "2026-02-01T00:00:00.250Z,1,2,1,128,eval/acc,0.1\r\n" +
+      "2026-02-01T00:00:01.250Z,1,,,,lr,1e-7\r\n",
   );
 });
 
@@ -50,12 +50,12 @@ Deno.test("RunSession.logScalars() writes special values as words and quotes nam
   await session.close();
   const [, ...lines] = files.text(`${session.dir}/logs/scalars.csv`).split("\r\n");
   assertEquals(lines, [
-    "1970-01-01T00:00:00.000Z,,,,a,NaN",
-    "1970-01-01T00:00:00.000Z,,,,b,Infinity",
-    "1970-01-01T00:00:00.000Z,,,,c,-Infinity",
-    "1970-01-01T00:00:00.000Z,,,,d,-0",
-    '1970-01-01T00:00:00.000Z,,,,"say ""x"", é",5e-324',
-    '1970-01-01T00:00:00.000Z,,,,"1,5",1.7976931348623157e+308',
+    "1970-01-01T00:00:00.000Z,1,,,,a,NaN",
+    "1970-01-01T00:00:00.000Z,1,,,,b,Infinity",
+    "1970-01-01T00:00:00.000Z,1,,,,c,-Infinity",
+    "1970-01-01T00:00:00.000Z,1,,,,d,-0",
+    '1970-01-01T00:00:00.000Z,1,,,,"say ""x"", é",5e-324',
+    '1970-01-01T00:00:00.000Z,1,,,,"1,5",1.7976931348623157e+308',
     "",
   ]);
 });

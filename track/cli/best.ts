@@ -12,7 +12,7 @@ import {
   textTable,
 } from "./command.ts";
 import { keySettings } from "./list.ts";
-import { checkMetric, loadAll, summaryOf } from "./runs.ts";
+import { bestOf, checkMetric, loadAll } from "./runs.ts";
 
 const SHOWN = 10;
 
@@ -32,12 +32,12 @@ export const best: Command = {
     const dir = input.text("dir") ?? "runs";
     const metric = input.text("metric");
     if (metric === undefined) throw new TypeError("Cannot run best: expected --metric NAME");
-    const { runs, broken } = loadAll(dir);
+    const { runs, broken } = loadAll(dir, { metric });
     checkMetric(runs, metric, dir);
     const direction = chosenDirection(input, metric);
     const sign = direction === "min" ? 1 : -1;
     const ranked = runs.flatMap((run) => {
-      const top = summaryOf(run, metric, direction)?.best ?? null;
+      const top = run.range === null ? null : bestOf(run.range, direction);
       return top === null ? [] : [{ run, top }];
     }).sort((a, b) => sign * (a.top.value - b.top.value)).slice(0, SHOWN);
     for (const { id, problem } of broken) err(`${id} cannot be read: ${problem}`);

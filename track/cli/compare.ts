@@ -127,7 +127,7 @@ function drawAll(folder: string, runs: readonly LoadedRun[], metrics: readonly s
   return metrics.map((key) => {
     const curves = new Map<string, Series>();
     for (const { id, scalars } of runs) {
-      const series = scalars.series.get(key);
+      const series = scalars.series(key);
       if (series !== undefined) curves.set(id, series);
     }
     const path = `${folder}/${fileName(key, taken)}.svg`;

@@ -3,7 +3,7 @@
 import { stringify } from "@std/csv/stringify";
 import { denoFileOps } from "../file_ops.ts";
 import { readRun } from "../read.ts";
-import { SCALAR_COLUMNS, type ScalarRow } from "../scalars.ts";
+import { currentScalars, SCALAR_COLUMNS, type ScalarRow } from "../scalars.ts";
 import { writeWhole } from "../writing.ts";
 import { type Command, dirFlag, type Input, jsonFlag, jsonText, type Output } from "./command.ts";
 import { findRun } from "./runs.ts";
@@ -22,7 +22,8 @@ export const exportRun: Command = {
     json: jsonFlag,
   },
   run(input: Input, { out, err }: Output): number {
-    const { scalars } = readRun(findRun(input.text("dir") ?? "runs", input.args[0]));
+    const all = readRun(findRun(input.text("dir") ?? "runs", input.args[0])).scalars;
+    const scalars = currentScalars(all);
     const { columns, rows } = input.has("wide") ? wideTable(scalars) : longTable(scalars);
     const text = input.has("json")
       ? jsonText(rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]]))))
@@ -44,8 +45,9 @@ interface Table {
 }
 
 function longTable(scalars: readonly ScalarRow[]): Table {
-  const rows = scalars.map(({ time, step, epoch, samples, key, value }) => [
+  const rows = scalars.map(({ time, segment, step, epoch, samples, key, value }) => [
     time.toISOString(),
+    segment,
     step,
     epoch,
     samples,

@@ -1,7 +1,7 @@
 /** `legoml runs list`. */
 
 import type { JsonValue } from "../json_values.ts";
-import { mainMetric } from "../report_series.ts";
+import { directionOf } from "../report_series.ts";
 import { flatConfig, showSetting, showSpan, showValue } from "../report_state.ts";
 import {
   type Command,
@@ -12,13 +12,13 @@ import {
   type Output,
   textTable,
 } from "./command.ts";
-import { checkMetric, epochsOf, loadAll, type LoadedRun, summaryOf } from "./runs.ts";
+import { bestOf, checkMetric, type KnownRun, type ListedRun, loadAll } from "./runs.ts";
 
 const USUAL = ["lr", "batchSize", "epochs", "seed"];
 const SHOWN_SETTINGS = 4;
 
 /** The settings that tell the runs apart, else the usual ones. */
-export function keySettings(runs: readonly LoadedRun[]): string[] {
+export function keySettings(runs: readonly KnownRun[]): string[] {
   const configs = runs.map(({ meta }) => flatConfig(meta.params));
   const names = [...new Set(configs.flatMap((config) => [...config.keys()]))]
     .filter((name) => !name.startsWith("context."));
@@ -35,7 +35,7 @@ export const list: Command = {
   usage: "",
   purpose: "Lists runs, the newest first: state, age, epochs, best value, the settings that differ",
   details: [
-    'A run is "crashed?" where it says "running" but its process is gone or was silent for long.',
+    'A run is "crashed" where it says "running" but its process is gone, or silent for ten minutes.',
   ],
   count: [0, 0],
   flags: {
@@ -46,11 +46,11 @@ export const list: Command = {
   run(input: Input, { out, err }: Output): number {
     const dir = input.text("dir") ?? "runs";
     const now = new Date();
-    const { runs, broken } = loadAll(dir, now);
-    runs.reverse();
     const metric = input.text("metric");
+    const { runs, broken } = loadAll(dir, { now, metric });
+    runs.reverse();
     if (metric !== undefined) checkMetric(runs, metric, dir);
-    const rows = runs.map((run) => rowOf(run, metric ?? mainMetric(run.scalars.series.keys())));
+    const rows = runs.map(rowOf);
     if (input.has("json")) {
       out(jsonText([...rows, ...broken.map((run) => ({ ...run, state: "unreadable" }))]));
       return 0;
@@ -69,6 +69,7 @@ interface Row {
   readonly state: string;
   readonly createdAt: string;
   readonly endedAt: string | null;
+  readonly segments: number;
   readonly epochs: number | null;
   readonly metric: string | null;
   readonly best: number | null;
@@ -76,9 +77,8 @@ interface Row {
   readonly config: Readonly<Record<string, JsonValue>>;
 }
 
-function rowOf(run: LoadedRun, metric: string | null): Row {
-  const { id, dir, meta, state } = run;
-  const summary = metric === null ? null : summaryOf(run, metric);
+function rowOf({ id, dir, meta, state, epochs, metric, range }: ListedRun): Row {
+  const best = range === null || metric === null ? null : bestOf(range, directionOf(metric));
   return {
     id,
     dir,
@@ -86,10 +86,11 @@ function rowOf(run: LoadedRun, metric: string | null): Row {
     state,
     createdAt: meta.createdAt,
     endedAt: meta.endedAt,
-    epochs: epochsOf(run),
+    segments: meta.segments.length,
+    epochs,
     metric,
-    best: summary?.best?.value ?? null,
-    last: summary?.last ?? null,
+    best: best?.value ?? null,
+    last: range?.last ?? null,
     config: meta.params,
   };
 }

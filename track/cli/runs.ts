@@ -8,16 +8,40 @@ import {
   type Extreme,
   extremeOf,
   finalValue,
-  readSeries,
-  type RunSeries,
+  mainMetric,
+  type Series,
 } from "../report_series.ts";
 import { readHead, type RunHead } from "../report_state.ts";
+import { type RunScalars, scanRun } from "../scalar_scan.ts";
 import { naming } from "./command.ts";
 
-/** A run with its scalars. */
-export interface LoadedRun extends RunHead {
+/** What every command knows of a run. */
+export interface KnownRun extends RunHead {
   readonly id: string;
-  readonly scalars: RunSeries;
+  /** The names of its metrics. */
+  readonly keys: readonly string[];
+}
+
+/** A run with its scalars. */
+export interface LoadedRun extends KnownRun {
+  readonly scalars: RunScalars;
+}
+
+/** A run among many, with the numbers of one metric, so that not all of them are kept. */
+export interface ListedRun extends KnownRun {
+  readonly epochs: number | null;
+  /** The metric that was asked for, else the one that the run is judged by; null where it has none. */
+  readonly metric: string | null;
+  /** What matters of it; null where the run has none of that name. */
+  readonly range: MetricRange | null;
+}
+
+/** What matters of a metric, whichever values are good. */
+export interface MetricRange {
+  readonly last: number | null;
+  readonly least: Extreme | null;
+  readonly largest: Extreme | null;
+  readonly count: number;
 }
 
 /** What matters of a metric. */
@@ -69,17 +93,25 @@ export function findRun(dir: string, word: string): string {
 
 /** Reads a run. */
 export function loadRun(dir: string, now: Date = new Date()): LoadedRun {
-  return { ...readHead(dir, now), id: idOf(dir), scalars: readSeries(dir) };
+  const scalars = scanRun(dir);
+  return { ...readHead(dir, now), id: idOf(dir), keys: scalars.keys, scalars };
 }
 
-/** Scalars that were read before, by the folder of their run, with the state of the file then. */
-export type SeriesCache = Map<string, { readonly stamp: string; readonly scalars: RunSeries }>;
+type ListedScalars = Pick<ListedRun, "keys" | "epochs" | "metric" | "range">;
 
-function cachedSeries(dir: string, cache: SeriesCache): RunSeries {
-  const stamp = stampOf(`${dir}/logs/scalars.csv`);
+/** Numbers that were read before, by the folder of their run, with the state of the files then. */
+export type ListCache = Map<string, { readonly stamp: string; readonly scalars: ListedScalars }>;
+
+function listedScalars(dir: string, wanted: string | undefined, cache: ListCache): ListedScalars {
+  const files = [`${dir}/logs/scalars.csv`, `${dir}/meta.json`];
+  const stamp = [wanted, ...files.map(stampOf)].join(" ");
   const before = cache.get(dir);
   if (before !== undefined && before.stamp === stamp) return before.scalars;
-  const scalars = readSeries(dir);
+  const { keys, lastEpoch, series } = scanRun(dir);
+  const metric = wanted ?? mainMetric(keys);
+  const found = metric === null ? undefined : series(metric);
+  const range = found === undefined ? null : rangeOf(found);
+  const scalars = { keys, epochs: lastEpoch, metric, range };
   cache.set(dir, { stamp, scalars });
   return scalars;
 }
@@ -94,24 +126,32 @@ function stampOf(path: string): string {
   }
 }
 
+/** Which runs `loadAll` gives, and with what. */
+export interface LoadOptions {
+  /** The present time. */
+  readonly now?: Date;
+  /** The metric whose numbers are wanted; by default the one that each run is judged by. */
+  readonly metric?: string;
+  /** Numbers of files that have not changed are taken from here. */
+  readonly cache?: ListCache;
+}
+
 /**
  * Reads the runs of a folder; those that cannot be read are given with the reason.
  *
  * @param dir the folder
- * @param now the present time
- * @param cache scalars of files that have not changed are taken from here
+ * @param options time, metric, cache
  */
 export function loadAll(
   dir: string,
-  now: Date = new Date(),
-  cache: SeriesCache = new Map(),
-): { readonly runs: LoadedRun[]; readonly broken: { id: string; dir: string; problem: string }[] } {
-  const runs: LoadedRun[] = [];
+  { now = new Date(), metric, cache = new Map() }: LoadOptions = {},
+): { readonly runs: ListedRun[]; readonly broken: { id: string; dir: string; problem: string }[] } {
+  const runs: ListedRun[] = [];
   const broken: { id: string; dir: string; problem: string }[] = [];
   for (const { dir: folder } of listRuns(dir)) {
     try {
-      const scalars = cachedSeries(folder, cache);
-      runs.push({ ...readHead(folder, now), id: idOf(folder), scalars });
+      const scalars = listedScalars(folder, metric, cache);
+      runs.push({ ...readHead(folder, now), id: idOf(folder), ...scalars });
     } catch (error) {
       broken.push({ id: idOf(folder), dir: folder, problem: (error as Error).message });
     }
@@ -119,20 +159,26 @@ export function loadAll(
   return { runs, broken };
 }
 
-/** Last and best value of a metric; null where the run has none of that name. */
-export function summaryOf(
-  { scalars }: LoadedRun,
-  key: string,
-  direction: Direction | null = directionOf(key),
-): MetricSummary | null {
-  const series = scalars.series.get(key);
-  if (series === undefined) return null;
+function rangeOf(series: Series): MetricRange {
   return {
     last: finalValue(series),
-    best: direction === null ? null : extremeOf(series, direction),
-    direction,
+    least: extremeOf(series, "min"),
+    largest: extremeOf(series, "max"),
     count: series.values.length,
   };
+}
+
+/** Which value of a metric is the best; null where nobody knows which are good. */
+export function bestOf(range: MetricRange, direction: Direction | null): Extreme | null {
+  return direction === null ? null : direction === "min" ? range.least : range.largest;
+}
+
+/** Last and best value of a metric; null where the run has none of that name. */
+export function summaryOf({ scalars }: LoadedRun, key: string): MetricSummary | null {
+  const series = scalars.series(key);
+  if (series === undefined) return null;
+  const [range, direction] = [rangeOf(series), directionOf(key)];
+  return { last: range.last, best: bestOf(range, direction), direction, count: range.count };
 }
 
 /** All metrics of a run by name, in the order of their names, those of steps last. */
@@ -142,21 +188,14 @@ export function summariesOf(run: LoadedRun): Record<string, MetricSummary> {
 }
 
 /** The names of all metrics of some runs, those of steps last. */
-export function keysOf(runs: readonly LoadedRun[]): string[] {
-  const keys = new Set(runs.flatMap(({ scalars }) => [...scalars.series.keys()]));
+export function keysOf(runs: readonly KnownRun[]): string[] {
+  const all = new Set(runs.flatMap(({ keys }) => keys));
   const isStep = (key: string) => Number(key.startsWith("step/"));
-  return [...keys].sort((a, b) => isStep(a) - isStep(b) || (a < b ? -1 : 1));
-}
-
-/** Completed epochs as far as the values say; null where they do not. */
-export function epochsOf({ scalars }: LoadedRun): number | null {
-  const last = [...scalars.series.values()].flatMap(({ epochs }) => epochs.slice(-1))
-    .filter((epoch) => !Number.isNaN(epoch));
-  return last.length === 0 ? null : Math.max(...last);
+  return [...all].sort((a, b) => isStep(a) - isStep(b) || (a < b ? -1 : 1));
 }
 
 /** Refuses a metric that no run has. @throws {RangeError} listing those that there are */
-export function checkMetric(runs: readonly LoadedRun[], key: string, where: string): void {
+export function checkMetric(runs: readonly KnownRun[], key: string, where: string): void {
   const keys = keysOf(runs);
   if (keys.includes(key)) return;
   const there = keys.length === 0 ? "there are none" : `there are ${naming(keys)}`;

@@ -2,13 +2,12 @@
 
 import { reportHtml } from "../report.ts";
 import { escapeText, hrefOf, note, page, section, table, tag } from "../report_html.ts";
-import { mainMetric } from "../report_series.ts";
-import { classOf } from "../report_sections.ts";
+import { directionOf } from "../report_series.ts";
 import { flatConfig, showSetting, showSpan, showValue } from "../report_state.ts";
 import { listRuns } from "../read.ts";
 import { type Command, dirFlag, type Input, type Output, wholeNumber } from "./command.ts";
 import { keySettings } from "./list.ts";
-import { epochsOf, loadAll, type SeriesCache, summaryOf } from "./runs.ts";
+import { bestOf, type ListCache, loadAll } from "./runs.ts";
 import { whenStopped } from "./signals.ts";
 
 const REFRESH_SECONDS = 5;
@@ -33,13 +32,16 @@ export const serve: Command = {
   flags: {
     dir: dirFlag,
     port: { value: "N", help: "the port; 0 takes a free one (8088)" },
+    json: { value: "", help: "print the address as JSON, in one line" },
   },
-  async run(input: Input, { err }: Output): Promise<number> {
+  async run(input: Input, { out, err }: Output): Promise<number> {
     const dir = input.text("dir") ?? "runs";
     const port = wholeNumber(input, "port", 8088, [0, 65_535]);
     using stopped = whenStopped();
     const server = serveRuns(dir, port);
-    err(`http://${HOST}:${server.addr.port}/ shows the runs in ${dir}; Ctrl-C ends it`);
+    const url = `http://${HOST}:${server.addr.port}/`;
+    if (input.has("json")) out(JSON.stringify({ url, dir }));
+    err(`${url} shows the runs in ${dir}; Ctrl-C ends it`);
     await stopped.first;
     await server.shutdown();
     return 0;
@@ -54,7 +56,7 @@ export const serve: Command = {
  * @throws {RangeError} if the port is taken
  */
 export function serveRuns(dir: string, port: number): Deno.HttpServer<Deno.NetAddr> {
-  const cache: SeriesCache = new Map();
+  const cache: ListCache = new Map();
   try {
     return Deno.serve(
       { hostname: HOST, port, onListen: () => {} },
@@ -76,7 +78,7 @@ export function serveRuns(dir: string, port: number): Deno.HttpServer<Deno.NetAd
 export function answer(
   dir: string,
   request: Request,
-  cache: SeriesCache = new Map(),
+  cache: ListCache = new Map(),
 ): Response {
   const url = new URL(request.url);
   // A page elsewhere can let its own name point here; a browser tells the name that was asked for.
@@ -149,23 +151,23 @@ function respond(body: BodyInit, status: number, type: string, policy: string): 
   return new Response(body, { status, headers });
 }
 
-function listPage(dir: string, cache: SeriesCache): string {
+function listPage(dir: string, cache: ListCache): string {
   const now = new Date();
-  const { runs, broken } = loadAll(dir, now, cache);
+  const { runs, broken } = loadAll(dir, { now, cache });
   runs.reverse();
   const settings = keySettings(runs);
   const rows = runs.map((run) => {
-    const { id, meta, state } = run;
-    const metric = mainMetric(run.scalars.series.keys());
-    const summary = metric === null ? null : summaryOf(run, metric);
+    const { id, meta, state, metric, range } = run;
+    const direction = metric === null ? null : directionOf(metric);
+    const best = range === null ? null : bestOf(range, direction);
     const config = flatConfig(meta.params);
     return [
       { markup: tag("a", { href: `/${hrefOf(id)}/` }, escapeText(id)) },
-      { markup: tag("span", { class: classOf(state) }, escapeText(state)) },
+      { markup: tag("span", { class: state }, escapeText(state)) },
       showSpan(now.getTime() - Date.parse(meta.createdAt)),
-      showValue(epochsOf(run)),
+      showValue(run.epochs),
       metric ?? "–",
-      showValue(summary?.best?.value ?? null),
+      showValue(best?.value ?? null),
       ...settings.map((name) => showSetting(config.get(name))),
     ];
   });

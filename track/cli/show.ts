@@ -1,6 +1,7 @@
 /** `legoml runs show`. */
 
 import { flatConfig, showSetting, showValue } from "../report_state.ts";
+import type { RunSegment } from "../segments.ts";
 import {
   columns,
   type Command,
@@ -12,7 +13,7 @@ import {
   plain,
   textTable,
 } from "./command.ts";
-import { epochsOf, findRun, loadRun, type MetricSummary, summariesOf } from "./runs.ts";
+import { findRun, loadRun, type MetricSummary, summariesOf } from "./runs.ts";
 
 /** Shows one run. */
 export const show: Command = {
@@ -25,8 +26,9 @@ export const show: Command = {
     const run = loadRun(findRun(input.text("dir") ?? "runs", input.args[0]));
     const metrics = summariesOf(run);
     const { id, dir, state, meta, events } = run;
+    const { lastEpoch: epochs, rows, superseded } = run.scalars;
     if (input.has("json")) {
-      out(jsonText({ id, dir, state, epochs: epochsOf(run), metrics, meta, events }));
+      out(jsonText({ id, dir, state, epochs, rows, superseded, metrics, meta, events }));
       return 0;
     }
     const facts = [
@@ -35,7 +37,9 @@ export const show: Command = {
       ["state", state],
       ["began", meta.createdAt],
       ["ended", meta.endedAt ?? "–"],
-      ["epochs", showValue(epochsOf(run))],
+      ...meta.reason === null ? [] : [["reason", meta.reason]],
+      ["epochs", showValue(epochs)],
+      ["rows", superseded === 0 ? String(rows) : `${rows}, of which ${superseded} superseded`],
       [
         "commit",
         meta.git === null ? "–" : meta.git.commit + (meta.git.dirty ? ", with changes" : ""),
@@ -49,12 +53,28 @@ export const show: Command = {
     const parts = [
       columns(facts.map((row) => row.map(plain))).join("\n"),
       ...settings.length === 0 ? [] : [columns(settings.map((row) => row.map(plain))).join("\n")],
+      ...meta.segments.length === 1 ? [] : [segmentTable(meta.segments)],
       ...Object.keys(metrics).length === 0 ? [] : [metricTable(metrics)],
     ];
     out(parts.join("\n\n"));
     return 0;
   },
 };
+
+/** When the run was started, and where each start went on. */
+function segmentTable(segments: readonly RunSegment[]): string {
+  const rows = segments.map(({ segment, startedAt, from, pid, hostname }) => [
+    String(segment),
+    startedAt,
+    showValue(from?.step ?? null),
+    showValue(from?.epoch ?? null),
+    showValue(from?.rows ?? null),
+    String(pid),
+    hostname ?? "–",
+  ]);
+  const head = ["segment", "began", "from step", "epoch", "row", "process", "machine"];
+  return textTable([head, ...rows], [2, 3, 4, 5]);
+}
 
 function metricTable(metrics: Readonly<Record<string, MetricSummary>>): string {
   const rows = Object.entries(metrics).map(([key, { last, best, count }]) => [
