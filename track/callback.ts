@@ -64,8 +64,8 @@ interface TrackingState {
  * `eval/accuracy`, as they are), and how the run ended.
  *
  * The values of a step are its loss, the numbers and scalar tensors of its output and of its
- * `metadata`, those of callbacks such as `GradNormCallback`, and what the option `scalars` adds. They stay on the device until it is time to read
- * all of them in one wait, so no step waits for its own.
+ * `metadata`, those of callbacks such as `GradNormCallback`, and what the option `scalars` adds. They
+ * stay on the device until it is time to read all of them in one wait, so no step waits for its own.
  *
  * An error that ends the loop also becomes the error of the run, so that the run counts as failed; a
  * signal that ends it makes the run count as interrupted.
@@ -181,6 +181,7 @@ export class TrackingCallback implements Callback {
       maxEpochs: state.maxEpochs,
       maxSteps: state.maxSteps,
       stepsPerEpoch: state.stepsPerEpoch,
+      ...this.#directions(engine),
     });
   }
 
@@ -196,10 +197,7 @@ export class TrackingCallback implements Callback {
   async onEpochEnd({ state, complete }: EpochEndEvent): Promise<void> {
     await this.#flush();
     this.#rowsOfCut = complete ? null : this.#session.rows;
-    const named = Object.entries(state.metrics).map(([name, value]) => [
-      name.includes("/") ? name : `${this.#split}/${name}`,
-      value,
-    ]);
+    const named = Object.entries(state.metrics).map(([name, value]) => [this.#nameOf(name), value]);
     this.#session.logScalars(Object.fromEntries(named), progressOf(state));
   }
 
@@ -227,6 +225,19 @@ export class TrackingCallback implements Callback {
       ...progressOf(state),
       seconds: (this.#now() - this.#start) / 1000,
     });
+  }
+
+  /** Which values of the metrics are better, as their writers say; nothing where they do not. */
+  #directions(engine: EngineStartEvent["engine"]): { better?: Record<string, "up" | "down"> } {
+    const known = engine.metricKeys.flatMap((key) => {
+      const better = engine.betterOf(key);
+      return better === null ? [] : [[this.#nameOf(key), better] as const];
+    });
+    return known.length === 0 ? {} : { better: Object.fromEntries(known) };
+  }
+
+  #nameOf(metric: string): string {
+    return metric.includes("/") ? metric : `${this.#split}/${metric}`;
   }
 
   /** Says where the run goes on, if a checkpoint was loaded; rows of another run stay as they are. */

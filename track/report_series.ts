@@ -212,6 +212,15 @@ export function recordedDirections(events: readonly EventRow[]): Map<string, Dir
   return directions;
 }
 
+/** Which end of a metric is good: as one of the runs recorded it, else by its name; null where neither says. */
+export function directionIn(
+  runs: readonly { readonly events: readonly EventRow[] }[],
+  key: string,
+): Direction | null {
+  const recorded = runs.map(({ events }) => recordedDirections(events).get(key));
+  return recorded.find((direction) => direction !== undefined) ?? directionOf(key);
+}
+
 /** What stands before the first slash of a name; "" without one. */
 export function splitOf(key: string): string {
   const slash = key.indexOf("/");

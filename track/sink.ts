@@ -61,7 +61,7 @@ export interface RunSink {
   scalars(values: Readonly<Record<string, number | null>>, at: SinkPlace): void;
   /** Called when the run goes on from a checkpoint of a step: what was logged behind it is void. */
   resumed?(step: number): void;
-  /** Called once, when the run ends. */
+  /** Called once, when the run ends, or when another method threw. */
   close(): void;
 }
 
@@ -95,11 +95,24 @@ export class SinkSet {
 
   #drop(sink: RunSink, action: string, error: unknown): void {
     this.#sinks = this.#sinks.filter((other) => other !== sink);
+    if (action !== "close") closeAfter(sink);
     const fields = { sink: sink.name, action, reason: reasonOf(error) };
     getLogger(["legoml", "track"]).warn(
       "The run goes on without the sink {sink}, which failed to {action}: {reason}",
       fields,
     );
     this.#tell(fields);
+  }
+}
+
+/** Lets a sink that failed give back what it holds; the first failure is the one that is told. */
+function closeAfter(sink: RunSink): void {
+  try {
+    sink.close();
+  } catch (error) {
+    getLogger(["legoml", "track"]).debug("The sink {sink} failed to close, too: {reason}", {
+      sink: sink.name,
+      reason: reasonOf(error),
+    });
   }
 }

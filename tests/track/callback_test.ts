@@ -254,6 +254,24 @@ Deno.test("TrackingCallback makes an error that of the run", async () => {
   assertEquals(events[2].fields.reason, "failed");
 });
 
+Deno.test("TrackingCallback records which values are better, under the names in the file", async () => {
+  const { files, session } = await open();
+  const source = {
+    metricKeys: ["loss", "val/score", "lr"],
+    betterOf: (key: string) =>
+      key === "loss" ? "down" as const : key === "lr" ? null : "up" as const,
+    onEpochEnd() {},
+  };
+  const tracking = new TrackingCallback(session, { split: "fit" });
+  const engine = new Engine(() => {}, new Context({ model: null }), {
+    callbacks: [tracking, source],
+  });
+  await engine.loop([1]);
+  await session.close();
+  const { events } = readRun(session.dir, { files });
+  assertEquals(events[0].fields.better, { "fit/loss": "down", "val/score": "up" });
+});
+
 Deno.test("TrackingCallback tells which values an unreadable device has lost", async () => {
   Probe.reset();
   const { files, session } = await open();

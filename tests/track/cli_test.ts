@@ -59,6 +59,27 @@ Deno.test("a command line that cannot be understood is one sentence and exit cod
 });
 
 Deno.test({
+  name: "runs list and best go by the direction that a run has recorded, whatever its name says",
+  ignore: !canRun,
+  fn: async () => {
+    const dir = await Deno.makeTempDir();
+    for (const [name, values] of [["a", [1, 3]], ["b", [2, 0]]] as const) {
+      await run({ dir, name }, (session) => {
+        session.logEvent("engineStart", { better: { "val/loss": "up" } });
+        values.forEach((value, i) =>
+          session.logScalars({ "val/loss": value }, { step: i, epoch: i })
+        );
+      });
+    }
+    const list = JSON.parse((await legoml("runs", "list", "--dir", dir, "--json")).out);
+    assertEquals(list.map((row: { best: number }) => row.best).toSorted(), [2, 3]);
+    const best = await legoml("runs", "best", "--dir", dir, "--metric", "val/loss", "--json");
+    const { direction, runs } = JSON.parse(best.out);
+    assertEquals([direction, runs[0].value, runs[1].value], ["max", 3, 2]);
+  },
+});
+
+Deno.test({
   name: "runs list shows the newest run first, with its best value and the settings that differ",
   ignore,
   fn: async () => {
@@ -193,6 +214,7 @@ Deno.test({
   fn: async () => {
     const { dir, ids } = await threeRuns();
     const out = `${await Deno.makeTempDir()}/charts`;
+    const by = (setting: string) => ["--out", `${out}/by-${setting}`, "--by", setting];
     const printed = await legoml("runs", "compare", "a", "b", "--dir", dir, "--out", out);
     const [settings, metrics] = printed.out.split("\n\n");
     assertEquals(lines(settings), [
@@ -215,6 +237,16 @@ Deno.test({
     );
     assertEquals(json.config, { "model.width": { [ids[0]]: 8, [ids[2]]: null } });
     assertEquals(json.metrics["test/accuracy"][ids[2]].last, "NaN");
+    const means = await legoml("runs", "compare", "a", "b", "c", ...["--dir", dir], ...by("lr"));
+    assertEquals(means.code, 0, means.err);
+    const groups = Deno.readTextFileSync(`${out}/by-lr/test-accuracy.svg`);
+    assertMatch(groups, /lr 0\.1 \(2\)/);
+    assertMatch(groups, /lr 0\.01</);
+    assertMatch(
+      (await legoml("runs", "compare", "a", "b", "--dir", dir, ...by("rate"))).err,
+      /Cannot group by the setting rate: there are .*model\.width/,
+    );
+    assertMatch((await legoml("runs", "compare", "a", "b", "--by", "lr")).err, /expected --out/);
     const same = await legoml("runs", "compare", "a", ids[0], "--dir", dir);
     assertMatch(same.err, /^error: Cannot compare .* with itself: expected two runs$/);
     const unknown = await legoml("runs", "compare", "a", "b", "--dir", dir, "--metric", "f1");

@@ -1,6 +1,6 @@
 /** `legoml runs best`. */
 
-import { type Direction, directionOf } from "../report_series.ts";
+import { type Direction, directionIn } from "../report_series.ts";
 import { flatConfig, showSetting, showValue } from "../report_state.ts";
 import {
   type Command,
@@ -12,7 +12,7 @@ import {
   textTable,
 } from "./command.ts";
 import { keySettings } from "./list.ts";
-import { bestOf, checkMetric, loadAll } from "./runs.ts";
+import { bestOf, checkMetric, type ListedRun, loadAll } from "./runs.ts";
 
 const SHOWN = 10;
 
@@ -24,7 +24,7 @@ export const best: Command = {
   flags: {
     metric: { value: "NAME", help: "the metric, such as test/accuracy" },
     min: { value: "", help: "small values are good" },
-    max: { value: "", help: "large values are good (else its name says which)" },
+    max: { value: "", help: "large values are good (else the runs or its name say which)" },
     dir: dirFlag,
     json: jsonFlag,
   },
@@ -34,7 +34,7 @@ export const best: Command = {
     if (metric === undefined) throw new TypeError("Cannot run best: expected --metric NAME");
     const { runs, broken } = loadAll(dir, { metric });
     checkMetric(runs, metric, dir);
-    const direction = chosenDirection(input, metric);
+    const direction = chosenDirection(input, runs, metric);
     const sign = direction === "min" ? 1 : -1;
     const ranked = runs.flatMap((run) => {
       const top = run.range === null ? null : bestOf(run.range, direction);
@@ -71,11 +71,15 @@ export const best: Command = {
   },
 };
 
-function chosenDirection(input: Input, metric: string): Direction {
+function chosenDirection(
+  input: Input,
+  runs: readonly ListedRun[],
+  metric: string,
+): Direction {
   if (input.has("min") && input.has("max")) {
     throw new TypeError("Cannot use --min and --max together: expected one of them");
   }
-  const chosen = input.has("min") ? "min" : input.has("max") ? "max" : directionOf(metric);
+  const chosen = input.has("min") ? "min" : input.has("max") ? "max" : directionIn(runs, metric);
   if (chosen !== null) return chosen;
   throw new TypeError(`Cannot tell which values of ${metric} are good: expected --min or --max`);
 }

@@ -1,7 +1,7 @@
 /** `legoml runs compare`. */
 
 import type { JsonValue } from "../json_values.ts";
-import { overlaidChart } from "../report_charts.ts";
+import { meanChart, overlaidChart } from "../report_charts.ts";
 import type { Series } from "../report_series.ts";
 import { flatConfig, showSetting, showValue } from "../report_state.ts";
 import { denoFileOps } from "../file_ops.ts";
@@ -13,6 +13,7 @@ import {
   type Input,
   jsonFlag,
   jsonText,
+  naming,
   type Output,
   textTable,
 } from "./command.ts";
@@ -26,11 +27,16 @@ export const compare: Command = {
   flags: {
     metric: { value: "NAME", help: "only this metric", many: true },
     out: { value: "FOLDER", help: "draw a chart of each metric into this folder, as SVG" },
+    by: { value: "SETTING", help: "one curve for each value of it, with mean ± deviation" },
     dir: dirFlag,
     json: jsonFlag,
   },
   run(input: Input, { out, err }: Output): number {
     const dir = input.text("dir") ?? "runs";
+    const [folder, by] = [input.text("out"), input.text("by")];
+    if (by !== undefined && folder === undefined) {
+      throw new TypeError("Cannot use --by: expected --out FOLDER as well, for the charts");
+    }
     const folders = [...new Set(input.args.map((word) => findRun(dir, word)))];
     if (folders.length < 2) {
       throw new RangeError(`Cannot compare ${folders[0]} with itself: expected two runs`);
@@ -41,8 +47,7 @@ export const compare: Command = {
     for (const metric of wanted) checkMetric(runs, metric, "these runs");
     const metrics = wanted.length > 0 ? [...wanted] : keysOf(runs);
     const differences = configDifferences(runs);
-    const folder = input.text("out");
-    const charts = folder === undefined ? [] : drawAll(folder, runs, metrics);
+    const charts = folder === undefined ? [] : drawAll(folder, runs, metrics, by);
     if (input.has("json")) {
       out(
         jsonText({ runs: runs.map(({ id }) => id), ...tables(runs, differences, metrics), charts }),
@@ -117,7 +122,13 @@ function signed(value: number): string {
   return value > 0 ? `+${showValue(value)}` : showValue(value);
 }
 
-function drawAll(folder: string, runs: readonly LoadedRun[], metrics: readonly string[]): string[] {
+function drawAll(
+  folder: string,
+  runs: readonly LoadedRun[],
+  metrics: readonly string[],
+  by: string | undefined,
+): string[] {
+  const groups = by === undefined ? null : groupsBy(runs, by);
   try {
     Deno.mkdirSync(folder, { recursive: true });
   } catch (error) {
@@ -125,15 +136,38 @@ function drawAll(folder: string, runs: readonly LoadedRun[], metrics: readonly s
   }
   const taken = new Set<string>();
   return metrics.map((key) => {
-    const curves = new Map<string, Series>();
-    for (const { id, scalars } of runs) {
-      const series = scalars.series(key);
-      if (series !== undefined) curves.set(id, series);
-    }
+    const chart = groups === null ? chartOfRuns(key, runs) : chartOfGroups(key, groups);
     const path = `${folder}/${fileName(key, taken)}.svg`;
-    writeWhole(denoFileOps, path, new TextEncoder().encode(overlaidChart(key, curves)));
+    writeWhole(denoFileOps, path, new TextEncoder().encode(chart));
     return path;
   });
+}
+
+function chartOfRuns(key: string, runs: readonly LoadedRun[]): string {
+  const curves = new Map<string, Series>();
+  for (const run of runs) for (const series of seriesIn([run], key)) curves.set(run.id, series);
+  return overlaidChart(key, curves);
+}
+
+function chartOfGroups(key: string, groups: ReadonlyMap<string, readonly LoadedRun[]>): string {
+  const curves = [...groups].map(([name, runs]) => [name, seriesIn(runs, key)] as const);
+  return meanChart(key, new Map(curves.filter(([, series]) => series.length > 0)));
+}
+
+function seriesIn(runs: readonly LoadedRun[], key: string): Series[] {
+  return runs.flatMap(({ scalars }) => scalars.series(key) ?? []);
+}
+
+/** The runs by the value of a setting, as the legend calls it. */
+function groupsBy(runs: readonly LoadedRun[], setting: string): Map<string, LoadedRun[]> {
+  const groups = Map.groupBy(
+    runs,
+    ({ meta }) => `${setting} ${showSetting(flatConfig(meta.params).get(setting))}`,
+  );
+  const names = new Set(runs.flatMap(({ meta }) => [...flatConfig(meta.params).keys()]));
+  if (names.has(setting)) return groups;
+  const there = names.size === 0 ? "there are none" : `there are ${naming([...names])}`;
+  throw new RangeError(`Cannot group by the setting ${setting}: ${there}`);
 }
 
 /** A metric as the name of a file that no other has. */

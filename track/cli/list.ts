@@ -1,7 +1,7 @@
 /** `legoml runs list`. */
 
 import type { JsonValue } from "../json_values.ts";
-import { directionOf } from "../report_series.ts";
+import { directionIn } from "../report_series.ts";
 import { flatConfig, showSetting, showSpan, showValue } from "../report_state.ts";
 import {
   type Command,
@@ -77,8 +77,9 @@ interface Row {
   readonly config: Readonly<Record<string, JsonValue>>;
 }
 
-function rowOf({ id, dir, meta, state, epochs, metric, range }: ListedRun): Row {
-  const best = range === null || metric === null ? null : bestOf(range, directionOf(metric));
+function rowOf(run: ListedRun): Row {
+  const { id, dir, meta, state, epochs, metric, range } = run;
+  const best = range === null || metric === null ? null : bestOf(range, directionIn([run], metric));
   return {
     id,
     dir,

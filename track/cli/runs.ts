@@ -4,7 +4,7 @@ import { trackError } from "../errors.ts";
 import { listRuns, type RunListing } from "../read.ts";
 import {
   type Direction,
-  directionOf,
+  directionIn,
   type Extreme,
   extremeOf,
   finalValue,
@@ -174,10 +174,10 @@ export function bestOf(range: MetricRange, direction: Direction | null): Extreme
 }
 
 /** Last and best value of a metric; null where the run has none of that name. */
-export function summaryOf({ scalars }: LoadedRun, key: string): MetricSummary | null {
-  const series = scalars.series(key);
+export function summaryOf(run: LoadedRun, key: string): MetricSummary | null {
+  const series = run.scalars.series(key);
   if (series === undefined) return null;
-  const [range, direction] = [rangeOf(series), directionOf(key)];
+  const [range, direction] = [rangeOf(series), directionIn([run], key)];
   return { last: range.last, best: bestOf(range, direction), direction, count: range.count };
 }
 

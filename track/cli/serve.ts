@@ -2,7 +2,7 @@
 
 import { reportHtml } from "../report.ts";
 import { escapeText, hrefOf, note, page, section, table, tag } from "../report_html.ts";
-import { directionOf } from "../report_series.ts";
+import { directionIn } from "../report_series.ts";
 import { flatConfig, showSetting, showSpan, showValue } from "../report_state.ts";
 import { listRuns } from "../read.ts";
 import { type Command, dirFlag, type Input, type Output, wholeNumber } from "./command.ts";
@@ -158,7 +158,7 @@ function listPage(dir: string, cache: ListCache): string {
   const settings = keySettings(runs);
   const rows = runs.map((run) => {
     const { id, meta, state, metric, range } = run;
-    const direction = metric === null ? null : directionOf(metric);
+    const direction = metric === null ? null : directionIn([run], metric);
     const best = range === null ? null : bestOf(range, direction);
     const config = flatConfig(meta.params);
     return [
