@@ -13,18 +13,18 @@ import { MeanLoss, MetricsCallback } from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
 import { digitImages } from "./images.ts";
-import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
-import { program, type Values } from "./program.ts";
+import { choiceFlag, countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { courses, display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
   code: countFlag(1, 2, "channels of the code: an image becomes so many times 7×7 numbers"),
-  epochs: countFlag(1, 3, "times to go through the training images"),
+  epochs: free(countFlag(1, 3, "times to go through the training images")),
   batchSize: countFlag(1, 128, "images in a step"),
   lr: numberFlag(0, 2e-3, "learning rate of AdamW at the start; it falls evenly to 0"),
   dataset: choiceFlag(["mnist", "digits"], null, "the images"),
   data: textFlag(null, "folder with the four IDX files of MNIST, instead of a download"),
   limit: countFlag(1, null, "at most so many images of each split"),
-  ...common,
+  ...training,
 };
 type Flags = Values<typeof flags>;
 
@@ -50,7 +50,7 @@ async function comparison(model: nn.TensorModule, images: core.Tensor): Promise<
   return await data.imageGrid(pixels, { columns: images.shape[0], scale: 2 });
 }
 
-async function main(values: Flags): Promise<Record<string, unknown>> {
+async function main(values: Flags, opening: track.RunOptions) {
   const started = performance.now();
   const { batchSize, lr, seed } = values;
   const [train, test] = await digitImages({ ...values, testLimit: values.limit });
@@ -67,6 +67,7 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
       collate: data.autoencoderCollate(),
       ...{ batchSize, shuffle, seed, device },
     });
+  const trainLoader = loader(train, batchSize, true);
   const evaluator = new core.Engine(core.evaluationStep<data.AutoencoderBatch>(), context, {
     callbacks: [new MetricsCallback([new MeanLoss()])],
   });
@@ -76,8 +77,8 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
   // The error of the mean image: what can be had without any code
   const variance = await images.var(0, { correction: 0 }).mean().item();
 
-  const options = { name: "autoencoder", dir: values.runs, config: { ...values } };
-  return await track.run(options, async (session) => {
+  return await track.run(opening, async (session) => {
+    const store = new track.CheckpointStore(session.checkpointsDir);
     const rates = core.schedule.linear({ startFactor: 1, endFactor: 0, totalIters: null });
     const trainer = new core.Engine(core.autoencoderStep<data.AutoencoderBatch>(), context, {
       callbacks: [
@@ -85,20 +86,22 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
         new core.LrScheduleCallback(rates),
         new core.EvalOnEpochEndCallback(evaluator, loader(test, 256, false), { prefix: "test" }),
         new track.TrackingCallback(session),
-        new core.ProgressBarCallback(),
+        new track.CheckpointCallback(store, {
+          parts: { loader: trainLoader },
+          best: { monitor: "test/loss" },
+        }),
+        ...display(values),
       ],
     });
-    trainer.on("epochEnd", async ({ state }) => {
+    trainer.on("epochEnd", async ({ state, complete }) => {
+      if (!complete) return;
       const picture = await comparison(model, images.narrow(0, 0, Math.min(16, test.count)));
       session.saveArtifact(`epoch-${`${state.epoch}`.padStart(3, "0")}.png`, picture);
     });
-    const state = await trainer.loop(loader(train, batchSize, true), { maxEpochs: values.epochs });
+    const maxEpochs = Math.max(values.epochs - (await goOn(trainer)).epoch, 0);
+    const state = await trainer.loop(trainLoader, { maxEpochs });
 
-    const rows = track.readScalars(`${session.dir}/logs/scalars.csv`);
-    const series = ["train/loss", "test/loss"].map((name) => {
-      const points = rows.filter(({ key }) => key === name);
-      return { name, x: points.map((row) => row.epoch!), y: points.map((row) => row.value!) };
-    });
+    const series = courses(session, ["train/loss", "test/loss"], "epoch");
     const text = { title: "mean squared error of a pixel", xLabel: "epoch" };
     session.saveArtifact("loss.svg", track.lineChart({ series, ...text, yScale: "log" }));
     session.saveArtifact("model.json", JSON.stringify(node, null, 2));
@@ -120,5 +123,6 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
 }
 
 if (import.meta.main) {
-  await program("Trains a convolutional autoencoder on 28×28 images.", flags, main);
+  const purpose = "Trains a convolutional autoencoder on 28×28 images.";
+  await trainingProgram("autoencoder", purpose, flags, main);
 }

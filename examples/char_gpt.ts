@@ -10,16 +10,18 @@ import * as data from "../data/mod.ts";
 import { MeanLoss, MetricsCallback, Perplexity } from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
-import { common, countFlag, numberFlag, program, textFlag, type Values } from "./program.ts";
+import { countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { stories } from "./stories.ts";
+import { courses, display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
   text: textFlag(null, "the text, a file in UTF-8; its last tenth is for validation"),
-  context: countFlag(1, 128, "characters that the model sees"),
+  window: countFlag(1, 128, "characters that the model sees"),
   layers: countFlag(1, 4, "blocks"),
   heads: countFlag(1, 4, "heads of a block, which divide the width"),
   width: countFlag(1, 128, "numbers for each character"),
   dropout: numberFlag(0, 0, "probability with which numbers are dropped in training"),
-  steps: countFlag(1, 2000, "training steps"),
+  steps: free(countFlag(1, 2000, "training steps")),
   batchSize: countFlag(1, 16, "windows of the text in a step"),
   lr: numberFlag(0, 2e-3, "largest learning rate of AdamW; it falls to a tenth"),
   warmup: countFlag(1, 100, "steps in which the learning rate rises"),
@@ -28,39 +30,18 @@ const flags = {
   sample: countFlag(0, 200, "characters of a sample"),
   temperature: numberFlag(0, 0.8, "what logits are divided by; 0 takes the likeliest character"),
   topK: countFlag(1, 40, "draw among so many likeliest characters"),
-  ...common,
+  ...training,
 };
 
-const people = ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Irene", "Oscar"];
-const colors = ["red", "green", "yellow", "old", "small", "heavy"];
-const things = ["apple", "book", "candle", "drum", "lamp", "spoon", "stone", "ticket"];
-const numbers = "no one two three four five six seven eight nine".split(" ");
-
-/** Text of at least some length, whose pronouns, plurals and numbers agree. */
-function stories(seed: number, length: number): string {
-  const { k0, k1 } = new core.Key(seed).fold("stories");
-  let [draws, text] = [0, ""];
-  const below = (n: number) => core.threefry2x32(k0, k1, draws++, 0)[0] % n;
-  while (text.length < length) {
-    const [giver, other, had] = [below(8), 1 + below(7), 1 + below(9)];
-    const [what, given] = [`${colors[below(6)]} ${things[below(8)]}`, 1 + below(had)];
-    const some = (n: number) => `${numbers[n]} ${what}${n === 1 ? "" : "s"}`;
-    text += `${people[giver]} has ${some(had)}, and ${giver % 2 ? "he" : "she"} gives ` +
-      `${numbers[given]} to ${people[(giver + other) % 8]}. ` +
-      `Now ${some(had - given)} ${had - given === 1 ? "is" : "are"} left.\n`;
-  }
-  return text;
-}
-
 /** The text as tokens, in two parts, and the tokens that samples begin with. */
-async function loadText({ text: path, context, prompt, seed }: Values<typeof flags>) {
+async function loadText({ text: path, window, prompt, seed }: Values<typeof flags>) {
   const text = path === undefined ? stories(seed, 200_000) : await data.readText(path);
   const [source, length] = [path ?? "stories made by code", [...text].length];
   // The shorter part must hold a window and the character behind it.
-  if (length < 10 * (context + 1)) {
+  if (length < 10 * (window + 1)) {
     throw new RangeError(
-      `Cannot learn ${source} by windows of ${context} characters: expected at least ` +
-        `${10 * (context + 1)} characters, found ${length}`,
+      `Cannot learn ${source} by windows of ${window} characters: expected at least ` +
+        `${10 * (window + 1)} characters, found ${length}`,
     );
   }
   const vocabulary = data.CharVocabulary.of(text);
@@ -70,9 +51,29 @@ async function loadText({ text: path, context, prompt, seed }: Values<typeof fla
   return { source, vocabulary, train, validation, start };
 }
 
-async function main(values: Values<typeof flags>): Promise<Record<string, unknown>> {
+type Loader = data.DataLoader<data.TokenItem, data.TokenBatch>;
+
+/** One pass of a loader in epochs of some batches, each of which goes on where the last one ended. */
+class Epochs {
+  constructor(readonly loader: Loader, readonly length: number) {}
+
+  async *[Symbol.asyncIterator]() {
+    // A loader begins its pass again, unless it is told where it is.
+    this.load(this.state());
+    let left = this.length - this.state().position % this.length;
+    for await (const batch of this.loader) {
+      yield batch;
+      if (--left === 0) return;
+    }
+  }
+
+  state = () => this.loader.state();
+  load = (state: data.DataLoaderState) => this.loader.load(state);
+}
+
+async function main(values: Values<typeof flags>, opening: track.RunOptions) {
   const started = performance.now();
-  const { context: length, layers, heads, width, batchSize, lr, steps, seed } = values;
+  const { window: length, layers, heads, width, batchSize, lr, steps, seed } = values;
   const { source, vocabulary, train, validation, start } = await loadText(values);
   const device = await core.getDevice({ kind: values.device });
   console.error(`${source}: ${train.length}+${validation.length} characters; ${device.choice}`);
@@ -86,22 +87,17 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
   const context = new core.Context({ model, optimizer, lossFn, device });
   const loader = (windows: data.TokenWindows, batchSize: number) =>
     new data.DataLoader(windows, { batchSize, device, collate: data.tokenCollate() });
-  const random = { count: steps * batchSize, seed };
-  const drawn = loader(new data.TokenWindows(train, { length, random }), batchSize);
-  // One pass over the windows, in epochs that end where the model is validated.
-  const batches = drawn[Symbol.asyncIterator]();
-  const epochs = {
-    async *[Symbol.asyncIterator]() {
-      for (let step = 0; step < values.evalEvery; step++) yield (await batches.next()).value;
-    },
-  };
+  // One pass over more windows than anybody waits for; the place of each is a function of its number.
+  const random = { count: 2 ** 31, seed };
+  const windows = new data.TokenWindows(train, { length, random });
+  const trainLoader = new Epochs(loader(windows, batchSize), values.evalEvery);
   // At most 200 windows, evenly spread
   const stride = Math.max(length, Math.ceil(validation.length / 200));
   const held = loader(new data.TokenWindows(validation, { length, stride }), 50);
   const callbacks = [new MetricsCallback([new MeanLoss(), new Perplexity()])];
   const evaluator = new core.Engine(core.evaluationStep<data.TokenBatch>(), context, { callbacks });
-  const options = { name: "char-gpt", dir: values.runs, config: { ...values } };
-  return await track.run(options, async (session) => {
+  return await track.run(opening, async (session) => {
+    const store = new track.CheckpointStore(session.checkpointsDir);
     const cosine = core.schedule.cosine({ etaMin: lr / 10 });
     const trainer = new core.Engine(core.supervisedStep<data.TokenBatch>(), context, {
       callbacks: [
@@ -109,10 +105,15 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
         new core.LrScheduleCallback(core.schedule.warmup(values.warmup).then(cosine)),
         new core.EvalOnEpochEndCallback(evaluator, held, { prefix: "validation" }),
         new track.TrackingCallback(session),
-        new core.ProgressBarCallback(),
+        new track.CheckpointCallback(store, {
+          parts: { loader: trainLoader },
+          best: { monitor: "validation/loss" },
+        }),
+        ...display(values),
       ],
     });
-    trainer.on("epochEnd", async ({ state: { globalStep } }) => {
+    trainer.on("epochEnd", async ({ state: { globalStep, stopReason } }) => {
+      if (stopReason === "interrupted") return;
       const given = core.tensor([[...start]], { dtype: "i32", device });
       const key = new core.Key(seed).fold(`sample ${globalStep}`);
       const tokens = await model.generate(given, { ...values, maxNewTokens: values.sample, key });
@@ -122,13 +123,10 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
     });
     session.saveArtifact("vocabulary.json", vocabulary.state());
     session.saveArtifact("model.json", JSON.stringify(node, null, 2));
-    const { metrics, globalStep } = await trainer.loop(epochs, { maxSteps: steps });
+    const maxSteps = Math.max(steps - (await goOn(trainer)).globalStep, 0);
+    const { metrics, globalStep } = await trainer.loop(trainLoader, { maxSteps });
     await session.saveModel(model);
-    const rows = track.readScalars(`${session.dir}/logs/scalars.csv`);
-    const series = ["train/loss", "validation/loss"].map((name) => {
-      const points = rows.filter(({ key }) => key === name);
-      return { name, x: points.map((row) => row.step!), y: points.map((row) => row.value!) };
-    });
+    const series = courses(session, ["train/loss", "validation/loss"], "step");
     session.saveArtifact("loss.svg", track.lineChart({ series, xLabel: "step", yLabel: "nats" }));
     const result = {
       device: device.name,
@@ -136,7 +134,7 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
       steps: globalStep,
       trainLoss: metrics.loss,
       validationLoss: metrics["validation/loss"],
-      validationBits: metrics["validation/loss"] / Math.LN2,
+      validationBits: metrics["validation/loss"]! / Math.LN2,
       seconds: Math.round((performance.now() - started) / 10) / 100,
       runDir: session.dir,
     };
@@ -146,5 +144,6 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
 }
 
 if (import.meta.main) {
-  await program("Trains a character-level GPT on a text, and lets it write.", flags, main);
+  const purpose = "Trains a character-level GPT on a text, and lets it write.";
+  await trainingProgram("char-gpt", purpose, flags, main);
 }

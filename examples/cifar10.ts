@@ -11,8 +11,9 @@ import * as data from "../data/mod.ts";
 import * as metrics from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
-import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
-import { program, type Values } from "./program.ts";
+import { colorImages } from "./images.ts";
+import { choiceFlag, countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { courses, display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
   model: choiceFlag(nn.zooNames, "CNN__MLP_tiny_32x32", "the network"),
@@ -21,37 +22,25 @@ const flags = {
   limit: countFlag(1, null, "at most so many training images"),
   testLimit: countFlag(1, null, "at most so many test images"),
   augment: choiceFlag(["none", "light", "randaugment"], "light", "how training images are changed"),
-  epochs: countFlag(1, 20, "times to go through the training images"),
+  epochs: free(countFlag(1, 20, "times to go through the training images")),
   batchSize: countFlag(1, 128, "images in a step"),
   lr: numberFlag(1e-9, 0.1, "largest learning rate of SGD, after a tenth of the steps"),
   ema: numberFlag(0, 0, "decay of averages of the weights, which are kept then; 0 for none"),
   summary: countFlag(0, null, "list the parts of the network first, so many levels of them"),
-  ...common,
+  ...training,
 };
 type Flags = Values<typeof flags>;
 
-/** Training and test images; shapes where nobody asked for others and none can be downloaded. */
-async function loadData(values: Flags): Promise<data.ImageDataset[]> {
-  const { dataset, data: dataDir, seed } = values;
-  const load = (split: "train" | "test", limit?: number) =>
-    dataset === "shapes"
-      ? data.shapes({ split, count: limit, seed })
-      : data.cifar10({ split, dataDir, limit });
-  try {
-    return [await load("train", values.limit), await load("test", values.testLimit)];
-  } catch (error) {
-    if (!(error instanceof data.DownloadError) || dataset !== undefined) throw error;
-    console.error(`CIFAR-10 cannot be downloaded here (${error.message}); using shapes.`);
-    return loadData({ ...values, dataset: "shapes" });
-  }
-}
-
-/** A step that changes the images on the device, in another way each time, before it learns them. */
-function trainingStep({ augment, seed }: Flags, { normalization }: data.ImageDataset) {
+/** How images are changed on the device, in another way each time. */
+function augmentation({ augment, seed }: Flags, { normalization }: data.ImageDataset) {
   const light = [data.randomCrop({ padding: 4 }), data.randomHorizontalFlip()];
   const moves = { none: [], light, randaugment: [...light, data.randAugment()] }[augment];
   const holes = augment === "none" ? [] : [data.cutout({ size: 8 })];
-  const change = data.compose([...moves, data.normalizeImages(normalization), ...holes], { seed });
+  return data.compose([...moves, data.normalizeImages(normalization), ...holes], { seed });
+}
+
+/** A step that changes the images before it learns them. */
+function trainingStep(change: ReturnType<typeof augmentation>) {
   const learn = core.supervisedStep({ capture: false });
   return core.jit((engine: core.Engine, batch: data.ImageBatch, context: core.TrainingContext) => {
     const inputs = change.apply(batch.inputs, { samples: batch.indices });
@@ -60,17 +49,15 @@ function trainingStep({ augment, seed }: Flags, { normalization }: data.ImageDat
 }
 
 /** The course of a metric over the epochs, a line for each set of images. */
-function curves(rows: readonly track.ScalarRow[], metric: string): string {
-  const series = ["train", "test", "ema"].map((set) => {
-    const own = rows.filter(({ key }) => key === `${set}/${metric}`);
-    return { name: set, x: own.map(({ epoch }) => epoch!), y: own.map(({ value }) => value!) };
-  }).filter(({ x }) => x.length > 0);
+function curves(session: track.RunSession, metric: string): string {
+  const keys = ["train", "test", "ema"].map((set) => `${set}/${metric}`);
+  const series = courses(session, keys, "epoch", (key) => key.split("/")[0]);
   return track.lineChart({ series, title: metric, xLabel: "epoch" });
 }
 
-async function main(values: Flags): Promise<Record<string, unknown>> {
+async function main(values: Flags, opening: track.RunOptions) {
   const { batchSize, lr, ema: decay, seed, summary: depth } = values;
-  const [train, test] = await loadData(values);
+  const [train, test] = await colorImages(values);
   const { shape, classes } = train;
   const device = await core.getDevice({ kind: values.device });
   console.error(`${train.name}: ${train.count} images, ${test.count} for tests; ${device.choice}`);
@@ -95,18 +82,27 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
   using averages = ema && new nn.ModelEma(model, optimizer);
   const rates = core.schedule.oneCycle({ maxLr: lr, pctStart: 0.1, cycleMomentum: false });
 
-  return await track.run({ name: "cifar10", dir: values.runs, config: values }, async (session) => {
-    const trainer = new core.Engine(trainingStep(values, train), context, {
+  const change = augmentation(values, train);
+
+  return await track.run(opening, async (session) => {
+    const store = new track.CheckpointStore(session.checkpointsDir);
+    const trainer = new core.Engine(trainingStep(change), context, {
       callbacks: [
         new metrics.MetricsCallback(usual()),
         new core.LrScheduleCallback(rates),
         new core.EvalOnEpochEndCallback(evaluator, testLoader, { prefix: "test" }),
         ...averages ? [new nn.EmaCallback(averages, { evaluator, loader: testLoader })] : [],
         new track.TrackingCallback(session),
-        new core.ProgressBarCallback(),
+        new track.CheckpointCallback(store, {
+          parts: { loader: trainLoader, augmentation: change },
+          best: { monitor: averages ? "ema/accuracy" : "test/accuracy" },
+        }),
+        ...display(values),
       ],
     });
-    const state = await trainer.loop(trainLoader, { maxEpochs: values.epochs });
+    const maxEpochs = Math.max(values.epochs - (await goOn(trainer)).epoch, 0);
+    const state = await trainer.loop(trainLoader, { maxEpochs });
+    if (state.stopReason === "interrupted") return { steps: state.globalStep, runDir: session.dir };
     using _ = averages?.applied();
     model.eval();
     const confusion = new metrics.ConfusionMatrix({ numClasses: classes.length });
@@ -120,8 +116,9 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
     const pixels = Uint8Array.from(bad.flatMap((i) => [...test.get(i).input]));
     const grid = { data: pixels, shape: [bad.length, ...shape] };
 
-    const rows = track.readScalars(`${session.dir}/logs/scalars.csv`);
-    for (const key of ["loss", "accuracy"]) session.saveArtifact(`${key}.svg`, curves(rows, key));
+    for (const name of ["loss", "accuracy"]) {
+      session.saveArtifact(`${name}.svg`, curves(session, name));
+    }
     const axes = { rowLabels: classes, columnLabels: classes, xLabel: "found", yLabel: "true" };
     const counts = await confusion.matrix();
     session.saveArtifact("confusion.svg", track.heatmap({ values: counts, ...axes }));
@@ -145,5 +142,6 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
 }
 
 if (import.meta.main) {
-  await program("Trains a network of the zoo on 32×32 colour images.", flags, main);
+  const purpose = "Trains a network of the zoo on 32×32 colour images.";
+  await trainingProgram("cifar10", purpose, flags, main);
 }

@@ -7,6 +7,8 @@
 import { stringify } from "@std/csv/stringify";
 import {
   AdamW,
+  CheckpointCallback,
+  CheckpointStore,
   type ClassificationBatch,
   Context,
   crossEntropy,
@@ -21,21 +23,22 @@ import {
   MetricsCallback,
   MLPNode,
   MultiClassAccuracy,
-  ProgressBarCallback,
   randomSplit,
   run,
+  type RunOptions,
   supervisedStep,
   TanhNode,
   threefry2x32,
   TrackingCallback,
 } from "../mod.ts";
-import { common, countFlag, numberFlag, program, textFlag, type Values } from "./program.ts";
+import { countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
-  file: textFlag(null, "where the CSV file is written, instead of a temporary folder"),
-  epochs: countFlag(1, 30, "times to go through the table"),
+  file: free(textFlag(null, "where the CSV file is written, instead of a temporary folder")),
+  epochs: free(countFlag(1, 30, "times to go through the table")),
   lr: numberFlag(0, 1e-2, "learning rate of AdamW"),
-  ...common,
+  ...training,
 };
 
 const CLASSES = ["red", "green", "blue"];
@@ -59,7 +62,7 @@ function spirals(seed: number): string {
   return stringify(rows, { columns: ["x", "y", "color"] });
 }
 
-async function main(values: Values<typeof flags>): Promise<Record<string, unknown>> {
+async function main(values: Values<typeof flags>, opening: RunOptions) {
   const { epochs, lr, seed } = values;
   const file = values.file ?? `${await Deno.makeTempDir()}/spirals.csv`;
   await Deno.writeTextFile(file, spirals(seed));
@@ -80,16 +83,21 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
   const testLoader = new DataLoader(test, { batchSize: 64, device });
   const trainLoader = new DataLoader(train, { batchSize: 32, shuffle: true, seed, device });
 
-  return await run({ name: "csv", dir: values.runs, config: { ...values } }, async (session) => {
+  return await run(opening, async (session) => {
     const trainer = new Engine(supervisedStep<ClassificationBatch>(), context, {
       callbacks: [
         metrics(),
         new EvalOnEpochEndCallback(evaluator, testLoader, { prefix: "test" }),
         new TrackingCallback(session),
-        new ProgressBarCallback(),
+        new CheckpointCallback(new CheckpointStore(session.checkpointsDir), {
+          parts: { loader: trainLoader },
+          best: { monitor: "test/accuracy" },
+        }),
+        ...display(values),
       ],
     });
-    const state = await trainer.loop(trainLoader, { maxEpochs: epochs });
+    const { epoch: done } = await goOn(trainer);
+    const state = await trainer.loop(trainLoader, { maxEpochs: Math.max(epochs - done, 0) });
     await session.saveModel(model);
     return {
       file,
@@ -104,9 +112,6 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
 }
 
 if (import.meta.main) {
-  await program(
-    "Trains a multi-layer perceptron on a CSV file that it writes itself.",
-    flags,
-    main,
-  );
+  const purpose = "Trains a multi-layer perceptron on a CSV file that it writes itself.";
+  await trainingProgram("csv", purpose, flags, main);
 }

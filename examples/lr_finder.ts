@@ -92,7 +92,12 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
       : `Try a learning rate of ${brief(steepest)}, where the loss falls most, or of ` +
         `${brief(minimumTenth)}, a tenth of the rate where it is least.`,
   );
-  if (!diverged) console.error(`The loss did not run away up to --max ${max}; try a larger one.`);
+  // Ctrl-C ends the test early, too; what it found until then is shown all the same.
+  const interrupted = !diverged && rows.length < steps;
+  if (interrupted) Deno.exitCode = 130;
+  else if (!diverged) {
+    console.error(`The loss did not run away up to --max ${max}; try a larger one.`);
+  }
 
   return await run({ name: "lr_finder", dir: values.runs, config: values }, (session) => {
     const columns = ["lr", "loss", "smoothed"];

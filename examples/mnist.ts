@@ -22,36 +22,29 @@ import {
   MeanLoss,
   MetricsCallback,
   MultiClassAccuracy,
-  ProgressBarCallback,
   run,
+  type RunOptions,
   schedule,
   supervisedStep,
   TinyCNNNode,
   TrackingCallback,
 } from "../mod.ts";
 import { digitImages } from "./images.ts";
-import {
-  choiceFlag,
-  common,
-  countFlag,
-  numberFlag,
-  program,
-  textFlag,
-  type Values,
-} from "./program.ts";
+import { choiceFlag, countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
-  epochs: countFlag(1, 3, "times to go through the training images"),
+  epochs: free(countFlag(1, 3, "times to go through the training images")),
   batchSize: countFlag(1, 64, "images in a step"),
   lr: numberFlag(0, 1e-3, "learning rate of AdamW at the start; it falls evenly to 0"),
   dataset: choiceFlag(["mnist", "fashion", "digits"], null, "the images"),
   data: textFlag(null, "folder with the four IDX files, instead of a download"),
   limit: countFlag(1, null, "at most so many training images"),
-  resume: textFlag(null, "folder of a run that was stopped, to go on from its last checkpoint"),
-  ...common,
+  ...training,
 };
 
-async function main(values: Values<typeof flags>): Promise<Record<string, unknown>> {
+/** Trains, and evaluates after each epoch; `opening` says in which folder, a new one or that of a run. */
+async function main(values: Values<typeof flags>, opening: RunOptions) {
   const started = performance.now();
   const { epochs, batchSize, lr, seed } = values;
   const [train, test] = await digitImages(values);
@@ -71,9 +64,11 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
   const testLoader = new ImageLoader(test, { batchSize: 256, device });
   const trainLoader = new ImageLoader(train, { batchSize, device, shuffle: true, seed });
 
-  return await run({ name: "mnist", dir: values.runs, config: { ...values } }, async (session) => {
-    const store = new CheckpointStore(session.checkpointsDir);
-    const checkpoints = new CheckpointCallback(store, { parts: { loader: trainLoader } });
+  return await run(opening, async (session) => {
+    const checkpoints = new CheckpointCallback(new CheckpointStore(session.checkpointsDir), {
+      parts: { loader: trainLoader },
+      best: { monitor: "test/accuracy" },
+    });
     const trainer = new Engine(supervisedStep<ClassificationBatch>(), context, {
       name: "trainer",
       callbacks: [
@@ -83,19 +78,11 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
         new EvalOnEpochEndCallback(evaluator, testLoader, { prefix: "test" }),
         new TrackingCallback(session),
         checkpoints,
-        new ProgressBarCallback(),
+        ...display(values),
       ],
     });
-    if (values.resume !== undefined) {
-      const stopped = new CheckpointStore(`${values.resume}/checkpoints`);
-      const from = await checkpoints.resume(trainer, "last", stopped);
-      if (from === null) {
-        throw new RangeError(`Cannot resume ${values.resume}: no checkpoint is there`);
-      }
-      console.error(`resumed after step ${from.step}`);
-    }
-    const rest = Math.max(epochs - trainer.state.epoch, 0);
-    const state = await trainer.loop(trainLoader, { maxEpochs: rest });
+    const { epoch: done } = await goOn(trainer);
+    const state = await trainer.loop(trainLoader, { maxEpochs: Math.max(epochs - done, 0) });
     await session.saveModel(model);
     const result = {
       dataset: train.name.replace(/ train$/, ""),
@@ -115,5 +102,6 @@ async function main(values: Values<typeof flags>): Promise<Record<string, unknow
 }
 
 if (import.meta.main) {
-  await program("Trains a small convolutional network on 28×28 images.", flags, main);
+  const purpose = "Trains a small convolutional network on 28×28 images.";
+  await trainingProgram("mnist", purpose, flags, main);
 }

@@ -12,8 +12,8 @@ import { MeanLoss, MetricsCallback, MultiClassAccuracy } from "../metrics/mod.ts
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
 import { digitImages } from "./images.ts";
-import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
-import { program, type Values } from "./program.ts";
+import { choiceFlag, countFlag, numberFlag, textFlag, type Values } from "./program.ts";
+import { display, goOn, training, trainingProgram } from "./training.ts";
 
 const flags = {
   labels: countFlag(20, 200, "training images whose labels are used, the first ones"),
@@ -24,7 +24,7 @@ const flags = {
   dataset: choiceFlag(["mnist", "digits"], null, "the images"),
   data: textFlag(null, "folder with the four IDX files of MNIST, instead of a download"),
   limit: countFlag(128, null, "at most so many images of each split"),
-  ...common,
+  ...training,
 };
 type Flags = Values<typeof flags>;
 
@@ -39,14 +39,18 @@ const whole = new nn.AutoencoderNode({
 });
 const head = layers(hidden(128), linear(10));
 
+/** The same classifier, whose encoder learns, too. */
+const unfrozen = ({ encoder, head }: nn.EncoderForClassification) =>
+  new nn.EncoderForClassification(encoder, head, { freezeEncoder: false });
+
 /** Each layer learns half as fast as the one behind it; the last one is the second of the head. */
 const slower = nn.layerwiseLrDecay(({ name }) => {
   const [part, index] = name.split(".");
   return part === "head" ? 1 - Number(index) : 5 - Number(index);
 }, 0.5);
 
-async function main(values: Flags): Promise<Record<string, unknown>> {
-  const { seed, labels, lr, runs: dir } = values;
+async function main(values: Flags, opening: track.RunOptions) {
+  const { seed, labels, lr } = values;
   const [train, test] = await digitImages({ ...values, testLimit: values.limit });
   const least = Math.max(labels, 128);
   if (train.count < least) {
@@ -63,25 +67,30 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
   const others = new data.ImageLoader(test, { ...pixels, batchSize: 256 });
   const shown = new data.ImageLoader(test.take(16), { ...pixels, batchSize: 16 });
 
-  return await track.run({ name: "pretrain", dir, config: values }, async (session) => {
-    const tracked = (split: string): core.Callback => ({
-      name: split,
-      onEpochEnd({ state: { epoch, globalStep: step, metrics } }) {
-        session.logScalars(metrics, { split, epoch, step });
-      },
-    });
+  return await track.run(opening, async (session) => {
     const falling = core.schedule.linear({ startFactor: 1, endFactor: 0, totalIters: null });
-    const bar = new core.ProgressBarCallback();
-    const rates = () => new core.LrScheduleCallback(falling);
-
+    const storeOf = (part: string) =>
+      new track.CheckpointStore(`${session.checkpointsDir}/${part}`, { last: 1 });
+    /** What each part of the run has: its own names in the logs, its own checkpoints. */
+    const common = (part: string, loader: data.ImageLoader) => [
+      new core.LrScheduleCallback(falling),
+      // Epochs only: steps of several engines would share their names.
+      new track.TrackingCallback(session, { split: part, every: Number.MAX_SAFE_INTEGER }),
+      new track.CheckpointCallback(storeOf(part), { parts: { loader } }),
+      ...display(values),
+    ];
     const autoencoder = whole.build({ device, seed }) as nn.Sequential;
     const optimizer = new core.AdamW(autoencoder.parameters(), { lr });
     const pretrainer = new core.Engine(
       core.autoencoderStep<data.ImageBatch>(),
       new core.Context({ model: autoencoder, optimizer, lossFn: nn.mseLoss, device }),
-      { callbacks: [new MetricsCallback([new MeanLoss()]), rates(), tracked("pretrain"), bar] },
+      { callbacks: [new MetricsCallback([new MeanLoss()]), ...common("pretrain", all)] },
     );
-    await pretrainer.loop(all, { maxEpochs: values.pretrain });
+    const { state } = pretrainer;
+    // A part that was done before the run was stopped is not looped over again, which would log it.
+    const left = values.pretrain - (await goOn(pretrainer)).epoch;
+    if (left > 0) await pretrainer.loop(all, { maxEpochs: left });
+    if (state.stopReason === "interrupted") return { labels, runDir: session.dir };
     autoencoder.eval();
     for await (const { inputs } of shown) {
       const both = core.noGrad(() => core.concat([inputs, autoencoder.forward(inputs)]));
@@ -90,22 +99,28 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
       session.saveArtifact("reconstructions.png", picture);
     }
 
-    /** Trains a classifier on the labelled images, and gives its accuracy on the test images. */
+    /** Trains a classifier on the labelled images; gives its accuracy on the test images, null if stopped. */
     const fit = async (name: string, model: nn.EncoderForClassification, epochs: number) => {
       const rules = name === "unfrozen" ? [slower] : [];
       using optimizer = new core.AdamW(nn.paramGroups(model, { lr }, rules));
       const context = new core.Context({ model, optimizer, lossFn: nn.crossEntropy, device });
       const measure = () => new MetricsCallback([new MultiClassAccuracy(), new MeanLoss()]);
-      const trainer = new core.Engine(core.supervisedStep<data.ImageBatch>(), context, {
-        callbacks: [measure(), rates(), tracked(name)],
-      });
       const evaluator = new core.Engine(core.evaluationStep<data.ImageBatch>(), context, {
-        callbacks: [measure(), tracked(`${name}/test`)],
+        callbacks: [measure()],
+      });
+      const prefix = `${name}/test`;
+      const trainer = new core.Engine(core.supervisedStep<data.ImageBatch>(), context, {
+        callbacks: [
+          measure(),
+          new core.EvalOnEpochEndCallback(evaluator, others, { every: epochs, prefix }),
+          ...common(name, labelled),
+        ],
       });
       model.train();
-      await trainer.loop(labelled, { maxEpochs: epochs });
-      model.eval();
-      return (await evaluator.loop(others)).metrics.accuracy;
+      const left = epochs - (await goOn(trainer)).epoch;
+      if (left > 0) await trainer.loop(labelled, { maxEpochs: left });
+      const { metrics, stopReason } = trainer.state;
+      return stopReason === "interrupted" ? null : metrics[`${prefix}/accuracy`]!;
     };
 
     const make = (freezeEncoder: boolean) =>
@@ -113,23 +128,22 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
         .build({ device, seed, inputShape: sizes });
     const model = make(true);
     model.encoder.loadStateDict(autoencoder.at(0)!.stateDict());
-    const accuracies: Record<string, number> = {
-      scratch: await fit("scratch", make(false), values.epochs),
-      frozen: await fit("frozen", model, values.epochs),
-    };
-    if (values.unfreeze > 0) {
-      const { encoder, head } = model;
-      const open = new nn.EncoderForClassification(encoder, head, { freezeEncoder: false });
-      accuracies.unfrozen = await fit("unfrozen", open, values.unfreeze);
+    const accuracies: Record<string, number> = {};
+    for (const name of ["scratch", "frozen", ...values.unfreeze > 0 ? ["unfrozen"] : []]) {
+      const epochs = name === "unfrozen" ? values.unfreeze : values.epochs;
+      const one = { scratch: () => make(false), unfrozen: () => unfrozen(model) }[name];
+      const accuracy = await fit(name, one?.() ?? model, epochs);
+      if (accuracy === null) return { labels, ...accuracies, runDir: session.dir };
+      accuracies[name] = accuracy;
     }
     await session.saveModel(model);
-    const { loss } = pretrainer.state.metrics;
     const bars = Object.entries(accuracies).map(([label, value]) => ({ label, value }));
     session.saveArtifact("accuracy.svg", track.barChart({ bars, xLabel: "accuracy" }));
-    return { labels, pretrainLoss: loss, ...accuracies, runDir: session.dir };
+    return { labels, pretrainLoss: state.metrics.loss, ...accuracies, runDir: session.dir };
   });
 }
 
 if (import.meta.main) {
-  await program("Trains a classifier on few labels, after an autoencoder on none.", flags, main);
+  const purpose = "Trains a classifier on few labels, after an autoencoder on none.";
+  await trainingProgram("pretrain", purpose, flags, main);
 }

@@ -12,20 +12,20 @@ import { MeanLoss, MetricsCallback } from "../metrics/mod.ts";
 import * as nn from "../nn/mod.ts";
 import * as track from "../track/mod.ts";
 import { digitImages } from "./images.ts";
-import { choiceFlag, common, countFlag, numberFlag, textFlag } from "./program.ts";
-import { program, type Values } from "./program.ts";
+import { choiceFlag, countFlag, free, numberFlag, textFlag, type Values } from "./program.ts";
+import { courses, display, goOn, training as trainingFlags, trainingProgram } from "./training.ts";
 
 const flags = {
   latent: countFlag(1, 16, "numbers in a code"),
   beta: numberFlag(0, 1, "weight of KL; above 1 codes are simpler and images less sharp"),
   warmup: numberFlag(0, 2, "epochs in which the weight of KL grows from 0 to beta"),
-  epochs: countFlag(1, 10, "times to go through the training images"),
+  epochs: free(countFlag(1, 10, "times to go through the training images")),
   batchSize: countFlag(1, 128, "images in a step"),
   lr: numberFlag(0, 1e-3, "learning rate of Adam"),
   dataset: choiceFlag(["mnist", "digits"], null, "the images"),
   data: textFlag(null, "folder with the four IDX files of MNIST, instead of a download"),
   limit: countFlag(2, null, "at most so many images of each split"),
-  ...common,
+  ...trainingFlags,
 };
 type Flags = Values<typeof flags>;
 
@@ -64,7 +64,7 @@ async function grid(images: core.Tensor, columns: number): Promise<Uint8Array> {
   return await data.imageGrid(pixels, { columns, scale: 2 });
 }
 
-async function main(values: Flags): Promise<Record<string, unknown>> {
+async function main(values: Flags, opening: track.RunOptions) {
   const { batchSize, lr, seed } = values;
   const [train, test] = await digitImages({ ...values, testLimit: values.limit });
   const device = await core.getDevice({ kind: values.device });
@@ -83,7 +83,8 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
   const measure = () => new MetricsCallback(parts.map((p) => new MeanLoss({ name: p, field: p })));
   const evaluator = new core.Engine(evaluation(), context, { callbacks: [measure()] });
 
-  return await track.run({ name: "vae", dir: values.runs, config: values }, async (session) => {
+  return await track.run(opening, async (session) => {
+    const store = new track.CheckpointStore(session.checkpointsDir);
     const rise = values.warmup * trainLoader.length;
     const weightAt = (step: number) => values.beta * (step < rise ? step / rise : 1);
     const scalars = ({ state }: core.StepEndEvent) => ({ beta: weightAt(state.globalStep - 1) });
@@ -93,11 +94,16 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
         measure(),
         new core.EvalOnEpochEndCallback(evaluator, testLoader, { prefix: "test" }),
         new track.TrackingCallback(session, { scalars }),
-        new core.ProgressBarCallback(),
+        new track.CheckpointCallback(store, {
+          parts: { loader: trainLoader },
+          best: { monitor: "test/total" },
+        }),
+        ...display(values, "total"),
       ],
     });
     trainer.on("stepStart", ({ state }) => void beta.fill_(weightAt(state.globalStep)));
-    const { metrics, globalStep } = await trainer.loop(trainLoader, { maxEpochs: values.epochs });
+    const maxEpochs = Math.max(values.epochs - (await goOn(trainer)).epoch, 0);
+    const { metrics, globalStep } = await trainer.loop(trainLoader, { maxEpochs });
 
     model.eval();
     using _ = core.noGrad();
@@ -107,13 +113,12 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
     session.saveArtifact("reconstructions.png", await grid(again, images.shape[0]));
     session.saveArtifact("walk.png", await grid(walk(model, images, 12), 12));
     session.saveArtifact("samples.png", await grid(model.sample(100).sigmoid(), 10));
-    const rows = track.readScalars(`${session.dir}/logs/scalars.csv`);
     const names = ["train/reconstruction", "test/reconstruction", "train/kl", "test/kl"];
-    const series = names.map((name) => {
-      const points = rows.filter(({ key }) => key === name);
-      return { name, x: points.map((row) => row.epoch!), y: points.map((row) => row.value!) };
-    });
-    const chart = { series, xLabel: "epoch", yLabel: "nats for an image" };
+    const chart = {
+      series: courses(session, names, "epoch"),
+      xLabel: "epoch",
+      yLabel: "nats for an image",
+    };
     session.saveArtifact("loss.svg", track.lineChart(chart));
     session.saveArtifact("model.json", JSON.stringify(node, null, 2));
     await session.saveModel(model);
@@ -131,5 +136,6 @@ async function main(values: Flags): Promise<Record<string, unknown>> {
 }
 
 if (import.meta.main) {
-  await program("Trains a variational autoencoder on 28×28 images.", flags, main);
+  const purpose = "Trains a variational autoencoder on 28×28 images.";
+  await trainingProgram("vae", purpose, flags, main);
 }

@@ -240,7 +240,10 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
    */
   loadStateDict(stateDict: OptimizerStateDict): void {
     this.#needAlive("load the state of");
-    const extra = this.#averages === null ? [] : [AVERAGE];
+    // Averages that warm up count steps though the rule may not.
+    const extra = this.#averages === null
+      ? []
+      : [AVERAGE, ...this.#averages.warmup ? ["step"] : []];
     const loaded = readStateDict(stateDict, this.#groups, this.#defaults, this.#rule, extra);
     const steps = [...loaded.states.values()].map((state) => state.step);
     if (this.#controls.skipNonFinite || steps.some((step) => step instanceof Tensor)) {
@@ -282,7 +285,8 @@ export class Optimizer<O extends OptimizerOptions = OptimizerOptions> implements
     if (this.#counts !== null) {
       return { step: this.#counts.stepOf(parameter, state), history: state.history };
     }
-    return this.#rule.countsSteps(group) ? { step: state.steps } : {};
+    const counts = this.#rule.countsSteps(group) || this.#averages?.warmup;
+    return counts ? { step: state.steps } : {};
   }
 
   #add(groups: readonly GroupOptions<O>[]): void {

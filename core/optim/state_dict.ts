@@ -188,7 +188,8 @@ function readState<O extends OptimizerOptions>(
   for (const [name, value] of Object.entries(entry)) {
     // PyTorch writes null for slots that are not in use.
     if (value === null || value === undefined) continue;
-    if (name === "step" && (rule.countsSteps(options) || value instanceof Tensor)) {
+    const counts = rule.countsSteps(options) || extra.includes(name) || value instanceof Tensor;
+    if (name === "step" && counts) {
       const problem = stepProblem(value, parameter);
       if (problem === null) step = value as number | Tensor;
       else problems.push(`${label}: expected step to be ${problem}`);

@@ -217,6 +217,29 @@ Deno.test("ema with warmup and a far decay averages over about a tenth of the st
   assertEquals([optimizer.ema!.decay, optimizer.ema!.warmup], [0.9999, true]);
 });
 
+Deno.test("averages of SGD that warm up go on as if the run had never stopped", async () => {
+  for (const maxGradNorm of [null, 1]) {
+    const options = { lr: 0.1, momentum: 0.9, maxGradNorm, ema: { decay: 0.99, warmup: true } };
+    const run = async (stopAt: number | null) => {
+      let x = tensor([1, 2], { device: reference, requiresGrad: true });
+      let optimizer = new SGD([x], options);
+      for (let t = 0; t < 6; t++) {
+        if (t === stopAt) {
+          const saved = optimizer.stateDict();
+          x = tensor(await x.array() as number[], { device: reference, requiresGrad: true });
+          optimizer = new SGD([x], options);
+          optimizer.loadStateDict(saved);
+        }
+        optimizer.zeroGrad();
+        x.square().sum().backward();
+        optimizer.step();
+      }
+      return await optimizer.ema!.of(x).data();
+    };
+    assertClose(await run(3), await run(null), 1e-7);
+  }
+});
+
 Deno.test("optimizers give the memory of verdicts, counts and averages back", () => {
   for (const device of devices) {
     const turn = () => {

@@ -14,7 +14,7 @@ import { canRun, lastJson, runExample } from "./command.ts";
 
 const file = "examples/char_gpt.ts";
 const context = 16;
-const tiny = ["--device", "cpu", "--context", `${context}`, "--layers", "1", "--heads", "2"];
+const tiny = ["--device", "cpu", "--window", `${context}`, "--layers", "1", "--heads", "2"];
 tiny.push("--width", "16", "--sample", "24", "--warmup", "10", "--json");
 
 /** The model of a run, built again from its files, on the reference device. */

@@ -1,94 +1,158 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { readRun } from "../../track/mod.ts";
+import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { CheckpointStore, currentScalars, readRun } from "../../track/mod.ts";
 import { canRun, lastJson, runExample } from "./command.ts";
+import { assertResumes, stopped, weightsOf } from "./resume.ts";
 
-const root = new URL("../..", import.meta.url);
-const settings = ["--dataset", "digits", "--limit", "640", "--epochs", "8", "--device", "cpu"];
-
-/** Runs mnist.ts, and sends SIGINT as soon as it shows progress: seven epochs before its end, however slow the machine. */
-async function interrupted(runs: string): Promise<string> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--unstable-webgpu",
-      "examples/mnist.ts",
-      ...settings,
-      "--runs",
-      runs,
-      "--json",
-    ],
-    cwd: root,
-    env: { NO_COLOR: "1", XDG_RUNTIME_DIR: "/tmp" },
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const deadline = setTimeout(() => child.kill("SIGKILL"), 120_000);
-  const output = new Response(child.stdout).text();
-  let sent = false;
-  let text = "";
-  for await (const part of child.stderr.pipeThrough(new TextDecoderStream())) {
-    text += part;
-    if (!sent && /epoch 1\/8/.test(text)) {
-      sent = true;
-      child.kill("SIGINT");
-    }
-  }
-  assertEquals((await child.status).code, 0, text);
-  clearTimeout(deadline);
-  return await output;
-}
+const ignore = !canRun || Deno.build.os === "windows";
+const digits = ["--dataset", "digits"];
 
 Deno.test({
-  name:
-    "mnist.ts, stopped by Ctrl-C and resumed in a new process, gives the weights of a run that never stopped",
-  ignore: !canRun || Deno.build.os === "windows",
+  name: "mnist.ts, stopped by Ctrl-C and resumed, gives the weights of a run that never stopped",
+  ignore,
   fn: async () => {
-    const runs = await Deno.makeTempDir();
-    const first = lastJson(await interrupted(runs));
+    const args = [...digits, "--limit", "512", "--batch-size", "8", "--epochs", "2"];
+    const { first, whole, resumed } = await assertResumes("examples/mnist.ts", args);
+    assertEquals(whole.steps, 128);
     const steps = first.steps as number;
-    assert(steps > 0 && steps < 80, `stopped after ${steps} steps`);
-    const from = first.runDir as string;
-    const resumed = await runExample("examples/mnist.ts", [
-      ...settings,
-      "--runs",
-      runs,
-      "--json",
-      "--resume",
-      from,
-    ]);
-    assertEquals(resumed.code, 0, resumed.stderr);
-    assertMatch(resumed.stderr, new RegExp(`resumed after step ${steps}\\b`));
-    const whole = await runExample("examples/mnist.ts", [...settings, "--runs", runs, "--json"]);
-    assertEquals(whole.code, 0, whole.stderr);
-    const [a, b] = [lastJson(resumed.stdout), lastJson(whole.stdout)];
-    for (const key of ["steps", "epochs", "trainLoss", "testLoss", "testAccuracy"]) {
-      assertEquals(a[key], b[key], key);
-    }
-    const weights = [a, b].map(({ runDir }) =>
-      Deno.readFileSync(`${runDir}/artifacts/model.safetensors`)
-    );
-    assertEquals(weights[0], weights[1]);
-    const last = [a, b].map(({ runDir }) =>
-      readRun(runDir as string).scalars.filter(({ epoch }) => epoch === 8).map((
-        { key, value },
-      ) => [key, value])
-    );
-    assertEquals(
-      last[0].filter(([key]) => `${key}`.startsWith("test/")),
-      last[1].filter(([key]) => `${key}`.startsWith("test/")),
-    );
+    assert(steps > 0 && steps < 128, `stopped after ${steps} steps`);
+    const store = new CheckpointStore(`${resumed.runDir}/checkpoints`);
+    const { metrics } = (await store.load("best")).entry;
+    assertEquals(metrics["test/accuracy"], resumed.testAccuracy as number);
   },
 });
 
 Deno.test({
-  name: "mnist.ts says where no checkpoint is that it shall resume",
-  ignore: !canRun,
+  name: "cifar10.ts resumes with its augmentation and its averages",
+  ignore,
+  fn: async () => {
+    const sizes = ["--dataset", "shapes", "--limit", "192", "--test-limit", "12"];
+    const more = ["--batch-size", "4", "--epochs", "2", "--augment", "randaugment", "--ema", "0.8"];
+    await assertResumes("examples/cifar10.ts", [...sizes, ...more]);
+  },
+});
+
+Deno.test({
+  name: "csv_classifier.ts resumes",
+  ignore,
+  fn: async () => {
+    const file = `${await Deno.makeTempDir()}/spirals.csv`;
+    const epochs = ["--epochs", "50", "--file", file];
+    const { whole } = await assertResumes("examples/csv_classifier.ts", epochs);
+    // What is compared is no constant.
+    const args = [...epochs, "--seed", "43", "--device", "cpu", "--json"];
+    const outcome = await runExample("examples/csv_classifier.ts", [
+      ...args,
+      ...["--runs", await Deno.makeTempDir()],
+    ]);
+    assertNotEquals(await weightsOf(lastJson(outcome.stdout)), await weightsOf(whole));
+  },
+});
+
+Deno.test({
+  name: "autoencoder.ts and vae.ts resume",
+  ignore,
+  fn: async () => {
+    const args = [...digits, "--limit", "256", "--batch-size", "4", "--epochs", "2"];
+    await assertResumes("examples/autoencoder.ts", args);
+    await assertResumes("examples/vae.ts", [...args, "--latent", "4", "--warmup", "1.5"]);
+  },
+});
+
+Deno.test({
+  name: "char_gpt.ts resumes in the midst of the windows that it draws",
+  ignore,
+  fn: async () => {
+    const model = ["--window", "16", "--layers", "1", "--heads", "2", "--width", "16"];
+    const args = [...model, "--dropout", "0.1", "--sample", "8", "--steps", "500"];
+    const { first } = await assertResumes("examples/char_gpt.ts", [...args, "--eval-every", "150"]);
+    assert((first.steps as number) < 500);
+  },
+});
+
+Deno.test({
+  name: "pretrain_finetune.ts resumes in the part in which it was stopped",
+  ignore,
+  fn: async () => {
+    const args = [...digits, "--limit", "256", "--labels", "60", "--pretrain", "2"];
+    const more = ["--epochs", "120", "--unfreeze", "1"];
+    const file = "examples/pretrain_finetune.ts";
+    const { first, resumed } = await assertResumes(file, [...args, ...more], 2);
+    assertEquals(Object.keys(first), ["labels", "runDir"]);
+    assert("unfrozen" in resumed);
+  },
+});
+
+Deno.test({
+  name: "an example that SIGTERM ends has exit code 143, and prints and saves its result",
+  ignore,
   fn: async () => {
     const runs = await Deno.makeTempDir();
-    const args = [...settings, "--runs", runs, "--resume", `${runs}/nowhere`];
-    const { code, stderr } = await runExample("examples/mnist.ts", args);
-    assertEquals(code, 1);
-    assertMatch(stderr, /^error: Cannot resume .*nowhere: no checkpoint is there$/m);
+    const args = ["--epochs", "1000", "--device", "cpu", "--runs", runs];
+    const file = "examples/csv_classifier.ts";
+    const { code, stdout, stderr } = await stopped(file, args, { signal: "SIGTERM" });
+    assertEquals(code, 143, stderr);
+    const { runDir, epochs } = lastJson(stdout);
+    assert((epochs as number) < 1000);
+    const { meta } = readRun(runDir as string);
+    assertEquals([meta.status, meta.reason], ["interrupted", "SIGTERM"]);
+  },
+});
+
+Deno.test({
+  name: "a run that was done goes on for more epochs, and does nothing where none is left",
+  ignore,
+  fn: async () => {
+    const runs = await Deno.makeTempDir();
+    const file = "examples/csv_classifier.ts";
+    const begin = ["--epochs", "2", "--device", "cpu", "--runs", runs, "--json"];
+    const { runDir } = lastJson((await runExample(file, begin)).stdout) as { runDir: string };
+    const more = await runExample(file, ["--resume", runDir, "--epochs", "3", "--json"]);
+    assertEquals([more.code, lastJson(more.stdout).epochs], [0, 3], more.stderr);
+    const epochs = () =>
+      currentScalars(readRun(runDir).scalars).filter(({ key }) => key === "test/accuracy")
+        .map(({ epoch }) => epoch);
+    assertEquals(epochs(), [1, 2, 3]);
+    // Nothing is left to do, and nothing is logged twice.
+    const again = await runExample(file, ["--resume", runDir, "--json"]);
+    assertEquals([again.code, lastJson(again.stdout).epochs], [0, 3], again.stderr);
+    assertEquals(epochs(), [1, 2, 3]);
+  },
+});
+
+Deno.test({
+  name: "--resume refuses what is no run of the example, and flags that contradict it",
+  ignore,
+  fn: async (t) => {
+    const runs = await Deno.makeTempDir();
+    const file = "examples/csv_classifier.ts";
+    const begin = ["--epochs", "1", "--device", "cpu", "--runs", runs, "--json"];
+    const { runDir } = lastJson((await runExample(file, begin)).stdout) as { runDir: string };
+    const before = Deno.readTextFileSync(`${runDir}/meta.json`);
+    const cases: [string, string, string[], RegExp][] = [
+      [
+        "no folder",
+        file,
+        ["--resume", `${runs}/nowhere`],
+        /Cannot resume .*nowhere: expected the /,
+      ],
+      ["another example", "examples/mnist.ts", ["--resume", runDir], /a run of mnist, found csv$/m],
+      ["another rate", file, ["--resume", runDir, "--lr", "1"], /--lr 1: expected --lr 0\.01, as/],
+      [
+        "another seed",
+        file,
+        ["--resume", runDir, "--seed", "1"],
+        /expected --seed 42, as it began/,
+      ],
+      ["a bad word", file, ["--resume", runDir, "--progress", "x"], /expected auto, live, plain,/],
+    ];
+    for (const [name, example, args, message] of cases) {
+      await t.step(name, async () => {
+        const { code, stdout, stderr } = await runExample(example, args);
+        assertEquals([code, stdout], [1, ""], stderr);
+        assertMatch(stderr, message);
+        assertEquals(stderr.match(/^error: /gm)?.length, 1, stderr);
+        assertEquals(Deno.readTextFileSync(`${runDir}/meta.json`), before);
+      });
+    }
   },
 });
