@@ -97,6 +97,7 @@ async function main(values: Flags, opening: track.RunOptions) {
           parts: { loader: trainLoader, augmentation: change },
           best: { monitor: averages ? "ema/accuracy" : "test/accuracy" },
         }),
+        new core.TimingCallback({ write: null, log: (s) => session.logEvent("timing", s) }),
         ...display(values),
       ],
     });
@@ -106,8 +107,9 @@ async function main(values: Flags, opening: track.RunOptions) {
     using _ = averages?.applied();
     model.eval();
     const confusion = new metrics.ConfusionMatrix({ numClasses: classes.length });
+    const sureness = new metrics.CalibrationError();
     const found: number[] = [];
-    evaluator.add(new metrics.MetricsCallback([confusion]));
+    evaluator.add(new metrics.MetricsCallback([confusion, sureness]));
     evaluator.on("stepEnd", async ({ output }) => {
       found.push(...await output.predictions!.argmax(1).data());
     });
@@ -122,6 +124,7 @@ async function main(values: Flags, opening: track.RunOptions) {
     const axes = { rowLabels: classes, columnLabels: classes, xLabel: "found", yLabel: "true" };
     const counts = await confusion.matrix();
     session.saveArtifact("confusion.svg", track.heatmap({ values: counts, ...axes }));
+    session.saveArtifact("calibration.json", track.calibrationArtifact(await sureness.curve()));
     if (bad.length > 0) session.saveArtifact("wrong.png", await data.imageGrid(grid, { scale: 3 }));
     session.saveArtifact("model.json", JSON.stringify(node, null, 2));
     await session.saveModel(model);
