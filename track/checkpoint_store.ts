@@ -136,6 +136,26 @@ export class CheckpointStore {
   }
 
   /**
+   * Says what the best checkpoint is, and how many of the best are kept, from the next save on; for
+   * a store that was made without `best`.
+   *
+   * @param best metric, better direction, how many to keep (1)
+   * @throws {TypeError} if a value is none, or the store has another rule
+   * @throws {RangeError} if `keep` is no count from 1
+   */
+  setBest(best: BestRule & { readonly keep?: number }): void {
+    const rule = retentionRule({ best }).best!;
+    const own = this.#rule.best;
+    if (own !== null && (own.metric !== rule.metric || own.mode !== rule.mode)) {
+      throw new TypeError(
+        `CheckpointStore: expected one rule of what is best, found "${own.metric}" (${own.mode}) ` +
+          `and "${rule.metric}" (${rule.mode})`,
+      );
+    }
+    this.#rule = { ...this.#rule, best: rule };
+  }
+
+  /**
    * Saves a checkpoint, then removes those that are no longer kept.
    *
    * Tensors and state are copied when this is called. A checkpoint of the same step is replaced.

@@ -6,35 +6,27 @@ import {
   getRngState,
   type RngState,
   setRngState,
-  Tensor,
+  type Tensor,
   tensor,
 } from "../core/mod.ts";
-import type { Checkpoint } from "./checkpoint_store.ts";
 import type { CheckpointContent } from "./checkpoint_file.ts";
+import type { Checkpoint } from "./checkpoint_store.ts";
 import type { CheckpointArray, CheckpointDType, CheckpointTensor } from "./checkpoint_tensors.ts";
 import { describeValue } from "./json_values.ts";
-
-/** Something whose state holds tensors, such as an optimizer. */
-export interface WithStateDict {
-  /** The state: tensors, numbers and texts, in plain objects and lists. */
-  stateDict(): unknown;
-  /** Takes back what `stateDict` gave. */
-  loadStateDict(state: never): unknown;
-}
-
-/** Something whose state is plain data, such as a loader. */
-export interface WithState {
-  /** The state, as JSON values. */
-  state(): unknown;
-  /** Takes back what `state` gave. */
-  load(state: never): unknown;
-}
-
-/** Something that counts its draws of random numbers, such as an augmentation. */
-export interface WithPosition {
-  /** The number of the next draw. */
-  position: number;
-}
+import {
+  flatten,
+  hasPosition,
+  loadPart,
+  SEPARATOR,
+  stateOf,
+  type StateTensors,
+  tensorNames,
+  type TensorSource,
+  type TrainingPart,
+  unflatten,
+  type WithPosition,
+  type WithStateDict,
+} from "./training_parts.ts";
 
 /** The part of a model that is saved: its tensors, and the draws of its layers. */
 export interface ResumableModel extends WithStateDict {
@@ -56,19 +48,23 @@ export interface ResumableEngine {
     readonly epoch: number;
     readonly metrics: Readonly<Record<string, number>>;
   };
+  /** Whether it runs; a running engine cannot be resumed. */
+  readonly running?: boolean;
+  /** Its callbacks; those that have `parts` of their own bring them along. */
+  readonly callbacks?: readonly object[];
 }
 
 /** All that a run changes while it goes on. */
 export interface TrainingParts {
-  /** The trainer, whose callbacks save their own states. */
+  /** The trainer, whose callbacks save their own states and parts. */
   readonly engine: ResumableEngine;
   /** The model; its tensors keep their own names in the file. */
   readonly model: ResumableModel;
   /**
-   * All else by name: optimizer, loader, loss scaler, accumulator, averages, augmentation. What is
-   * missing here begins anew when the run is resumed.
+   * All else by name: optimizer, loader, loss scaler, accumulator, augmentation. What is missing
+   * here begins anew when the run is resumed.
    */
-  readonly parts?: Readonly<Record<string, WithStateDict | WithState | WithPosition>>;
+  readonly parts?: Readonly<Record<string, TrainingPart>>;
 }
 
 /** The state of a checkpoint of a training run. */
@@ -79,7 +75,18 @@ interface SavedState {
   readonly parts: Readonly<Record<string, unknown>>;
 }
 
-const SEPARATOR = "/";
+/** A tensor on the host, in the numbers that the device gave. */
+interface HostTensor extends Omit<CheckpointTensor, "data"> {
+  readonly data: ArrayLike<number>;
+}
+
+interface Gathered {
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly state: SavedState;
+}
+
+/** Something that is put back, and can be undone. */
+type Move = (from: Gathered) => unknown;
 
 /**
  * Gathers everything that a run needs to go on to the bit, in one wait for the device.
@@ -87,33 +94,18 @@ const SEPARATOR = "/";
  * Those are the tensors of the model, the states of the other parts, how many random numbers each
  * layer has drawn, the default stream of random numbers, and the counters, metrics and callbacks of
  * the engine. The reference device computes in double precision, which files round to f32: there a
- * resumed run goes on to that precision only. Call it between steps: in a handler of "stepEnd", "epochEnd" or "engineEnd", or where
- * the engine is idle.
+ * resumed run goes on to that precision only. Call it between steps: in a handler of "stepEnd",
+ * "epochEnd" or "engineEnd", or where the engine is idle.
  *
  * @param parts what the run consists of
  * @returns what `CheckpointStore.save` takes
  * @throws {TypeError} naming the part that has no state
  */
 export async function captureTraining(parts: TrainingParts): Promise<CheckpointContent> {
-  const { engine, model } = parts;
-  const tensors: Record<string, Tensor> = { ...model.stateDict() };
-  const saved: Record<string, unknown> = {};
-  for (const [name, part] of Object.entries(parts.parts ?? {})) {
-    saved[name] = flatten(stateOf(name, part), `${name}${SEPARATOR}`, tensors);
-  }
-  const names = Object.keys(tensors);
-  // Started together, all reads share one wait.
-  const arrays = Promise.all(names.map((name) => tensors[name].data()));
-  const state: SavedState = {
-    engine: await engine.snapshot(),
-    draws: Object.fromEntries(drawing(model).map(([path, layer]) => [path, layer.position])),
-    rng: getRngState(),
-    parts: saved,
-  };
-  const data = await arrays;
-  const { globalStep: step, epoch, metrics } = engine.state;
+  const { tensors, state } = await gather(parts);
+  const { globalStep: step, epoch, metrics } = parts.engine.state;
   return {
-    tensors: Object.fromEntries(names.map((name, i) => [name, onHost(tensors[name], data[i])])),
+    tensors: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, inFile(t)])),
     state,
     step,
     epoch,
@@ -122,39 +114,130 @@ export async function captureTraining(parts: TrainingParts): Promise<CheckpointC
 }
 
 /**
- * Puts everything back that `captureTraining` gathered, into parts that were made anew in the same way.
+ * Puts everything back that `captureTraining` gathered, into parts that were made anew in the same
+ * way. What can be told beforehand is checked before anything changes: the parts, the callbacks, the
+ * names, shapes and types of all tensors. Where a part then refuses its state, everything gets back
+ * the state that it had.
  *
  * @param parts what the run consists of, as when it was saved
  * @param checkpoint what `CheckpointStore.load` gave
  * @throws {TypeError} if the checkpoint is of another kind, or of a run of other parts
+ * @throws {Error} what a part throws that does not take its state
+ * @throws {AggregateError} if one refuses, and another one does not take its old state back
  */
 export async function restoreTraining(
   parts: TrainingParts,
   checkpoint: Pick<Checkpoint, "tensors" | "state">,
 ): Promise<void> {
-  const { engine, model } = parts;
-  const state = savedState(checkpoint.state);
-  const own = parts.parts ?? {};
-  sameNames("parts", Object.keys(own), Object.keys(state.parts));
-  const layers = drawing(model);
-  sameNames("layers that draw", layers.map(([path]) => path), Object.keys(state.draws));
-  const device = Object.values(model.stateDict())[0]?.device;
+  if (parts.engine.running) {
+    throw new Error("Cannot resume: expected an idle engine, found it running");
+  }
+  const wanted = { tensors: checkpoint.tensors, state: savedState(checkpoint.state) };
+  const own = partsOf(parts);
+  const layers = drawing(parts.model);
+  sameNames("parts", Object.keys(own), Object.keys(wanted.state.parts));
+  sameNames("layers that draw", layers.map(([path]) => path), Object.keys(wanted.state.draws));
+  const device = Object.values(parts.model.stateDict())[0]?.device;
   using _ = device?.scope();
-  const names = Object.keys(model.stateDict());
-  const missing = names.filter((name) => !Object.hasOwn(checkpoint.tensors, name));
-  if (missing.length > 0) {
-    throw new TypeError(
-      `Cannot resume: expected tensors ${missing.join(", ")}, found none of them`,
+  const before = await gather(parts);
+  checkAgainst(before, wanted, parts.model);
+  await moveAll(movesOf(parts, own, layers, device), before, wanted);
+}
+
+async function gather(parts: TrainingParts): Promise<Gathered> {
+  const { engine, model } = parts;
+  const tables: StateTensors = { live: { ...model.stateDict() }, packed: {} };
+  const saved: Record<string, unknown> = {};
+  for (const [name, part] of Object.entries(partsOf(parts))) {
+    saved[name] = flatten(stateOf(name, part), `${name}${SEPARATOR}`, tables);
+  }
+  const live = Object.entries(tables.live);
+  // Started together, all reads share one wait.
+  const reads = Promise.all(live.map(([, t]) => t.data()));
+  // And together they are waited for: an error of either has a listener from the start.
+  const [snapshot, values] = await Promise.all([engine.snapshot(), reads]);
+  const callbacks: StateTensors = { live: {}, packed: tables.packed };
+  const state: SavedState = {
+    engine: flatten(snapshot, `engine${SEPARATOR}`, callbacks) as EngineSnapshot,
+    draws: Object.fromEntries(drawing(model).map(([path, layer]) => [path, layer.position])),
+    rng: getRngState(),
+    parts: saved,
+  };
+  const own = Object.entries(callbacks.live);
+  const more = await Promise.all(own.map(([, t]) => t.data()));
+  const read = [...live, ...own].map(([name, { shape, dtype }], i) => {
+    const data = [...values, ...more][i];
+    return [name, { shape, dtype: dtype as CheckpointDType, data }] as const;
+  });
+  return { tensors: { ...Object.fromEntries(read), ...tables.packed }, state };
+}
+
+/** The parts that were named, and those that callbacks bring along. */
+function partsOf({ engine, parts = {} }: TrainingParts): Record<string, TrainingPart> {
+  const all = { ...parts };
+  for (const callback of engine.callbacks ?? []) {
+    const { parts: own, name } = callback as { parts?: TrainingParts["parts"]; name?: string };
+    for (const [part, value] of Object.entries(own ?? {})) {
+      const base = `${name ?? callback.constructor.name}.${part}`;
+      let key = base;
+      for (let n = 2; Object.hasOwn(all, key); n++) key = `${base} ${n}`;
+      all[key] = value;
+    }
+  }
+  return all;
+}
+
+function movesOf(
+  { engine, model }: TrainingParts,
+  parts: Readonly<Record<string, TrainingPart>>,
+  layers: readonly (readonly [string, WithPosition])[],
+  device: Device | undefined,
+): Move[] {
+  const sourceOf = ({ tensors }: Gathered): TensorSource => ({
+    live: (name) => onDevice(tensors[name], device),
+    packed: (name) => tensors[name] as CheckpointTensor,
+  });
+  const ofModel: Move = (from) => {
+    const { live } = sourceOf(from);
+    const named = Object.keys(model.stateDict()).map((name) => [name, live(name)]);
+    return model.loadStateDict(Object.fromEntries(named) as never);
+  };
+  const ofParts = Object.entries(parts).map(([name, part]): Move => (from) =>
+    loadPart(part, unflatten(from.state.parts[name], sourceOf(from)))
+  );
+  const ofDraws: Move = ({ state }) => {
+    for (const [path, layer] of layers) layer.position = state.draws[path];
+  };
+  const ofEngine: Move = (from) =>
+    engine.restore(unflatten(from.state.engine, sourceOf(from)) as EngineSnapshot);
+  const ofRng: Move = ({ state }) => setRngState(state.rng);
+  return [ofModel, ...ofParts, ofDraws, ofRng, ofEngine];
+}
+
+/** Makes all moves; where one fails, those that were begun get back what they had. */
+async function moveAll(moves: readonly Move[], before: Gathered, wanted: Gathered): Promise<void> {
+  const begun: Move[] = [];
+  try {
+    for (const move of moves) {
+      begun.push(move);
+      await move(wanted);
+    }
+  } catch (error) {
+    const late: unknown[] = [];
+    for (const move of begun.reverse()) {
+      try {
+        await move(before);
+      } catch (second) {
+        late.push(second);
+      }
+    }
+    if (late.length === 0) throw error;
+    const [first, ...more] = [error, ...late].map((e) => e instanceof Error ? e.message : `${e}`);
+    throw new AggregateError(
+      [error, ...late],
+      `${first}; and the state before cannot be put back: ${more.join("; ")}`,
     );
   }
-  const load = (key: string) => fromHost(checkpoint.tensors[key], device);
-  model.loadStateDict(Object.fromEntries(names.map((name) => [name, load(name)])) as never);
-  for (const [name, part] of Object.entries(own)) {
-    await putBack(part, unflatten(state.parts[name], load));
-  }
-  for (const [path, layer] of layers) layer.position = state.draws[path];
-  await engine.restore(state.engine);
-  setRngState(state.rng);
 }
 
 function savedState(state: unknown): SavedState {
@@ -173,6 +256,31 @@ function sameNames(what: string, here: readonly string[], there: readonly string
   throw new TypeError(`Cannot resume: expected the ${what} ${a}, found those of ${b}`);
 }
 
+/** What can be told of a checkpoint before anything changes. */
+function checkAgainst(before: Gathered, wanted: Gathered, model: ResumableModel): void {
+  const callbacks = [before, wanted].map(({ state }) => Object.keys(state.engine.callbacks ?? {}));
+  sameNames("states of the callbacks", callbacks[0], callbacks[1]);
+  const own = Object.keys(model.stateDict());
+  const known = new Set([...own, ...tensorNames(wanted.state)]);
+  const problems = [
+    ...[...known].filter((name) => !Object.hasOwn(wanted.tensors, name))
+      .map((name) => `no tensor "${name}"`),
+    ...Object.keys(wanted.tensors).filter((name) => !known.has(name))
+      .map((name) => `a tensor "${name}" without a place`),
+    ...own.flatMap((name) => misfit(name, before.tensors[name], wanted.tensors[name])),
+  ];
+  if (problems.length === 0) return;
+  throw new TypeError(
+    `Cannot resume: expected the ${own.length} tensors of the model, found ${problems.join(", ")}`,
+  );
+}
+
+function misfit(name: string, here: HostTensor, there: HostTensor | undefined): string[] {
+  if (there === undefined) return [];
+  const [a, b] = [here, there].map(({ dtype, shape }) => `${dtype} [${shape.join(", ")}]`);
+  return a === b ? [] : [`"${name}" as ${b} in place of ${a}`];
+}
+
 /** The layers of a model that count their draws. */
 function drawing(model: ResumableModel): (readonly [string, WithPosition])[] {
   return model.namedModules().flatMap(([path, module]) =>
@@ -180,67 +288,8 @@ function drawing(model: ResumableModel): (readonly [string, WithPosition])[] {
   );
 }
 
-function hasPosition(value: object): value is WithPosition {
-  for (let at: object | null = value; at !== null; at = Object.getPrototypeOf(at)) {
-    const own = Object.getOwnPropertyDescriptor(at, "position");
-    if (own !== undefined) return own.get !== undefined && own.set !== undefined;
-  }
-  return false;
-}
-
-function stateOf(name: string, part: WithStateDict | WithState | WithPosition): unknown {
-  if ("stateDict" in part) return part.stateDict();
-  if ("state" in part && "load" in part) return part.state();
-  if (typeof part === "object" && hasPosition(part)) return part.position;
-  throw new TypeError(
-    `Cannot save part "${name}": expected stateDict and loadStateDict, state and load, or a position, ` +
-      `found ${describeValue(part)}`,
-  );
-}
-
-async function putBack(
-  part: WithStateDict | WithState | WithPosition,
-  state: unknown,
-): Promise<void> {
-  if ("stateDict" in part) await part.loadStateDict(state as never);
-  else if ("state" in part && "load" in part) await part.load(state as never);
-  else (part as WithPosition).position = state as number;
-}
-
-/** A state as plain data: tensors go to a table, and leave their names behind. */
-function flatten(value: unknown, path: string, tensors: Record<string, Tensor>): unknown {
-  if (value instanceof Tensor) {
-    tensors[path] = value;
-    return { $tensor: path };
-  }
-  if (Array.isArray(value)) {
-    return value.map((item, i) => flatten(item, joined(path, `${i}`), tensors));
-  }
-  if (typeof value === "number" && !Number.isFinite(value)) return { $number: String(value) };
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).filter(([, item]) => item !== undefined)
-      .map(([name, item]) => [name, flatten(item, joined(path, name), tensors)]),
-  );
-}
-
-function joined(path: string, name: string): string {
-  return path.endsWith(SEPARATOR) ? `${path}${name}` : `${path}.${name}`;
-}
-
-/** What `flatten` was given, with new tensors. */
-function unflatten(value: unknown, load: (key: string) => Tensor): unknown {
-  if (Array.isArray(value)) return value.map((item) => unflatten(item, load));
-  if (typeof value !== "object" || value === null) return value;
-  const { $tensor, $number } = value as { $tensor?: string; $number?: string };
-  if ($tensor !== undefined) return load($tensor);
-  if ($number !== undefined) return Number($number);
-  return Object.fromEntries(
-    Object.entries(value).map(([name, item]) => [name, unflatten(item, load)]),
-  );
-}
-
-function onHost(t: Tensor, data: ArrayLike<number>): CheckpointTensor {
+/** A tensor in the numbers of its type, as files hold it. */
+function inFile({ shape, dtype, data }: HostTensor): CheckpointTensor {
   const arrays = {
     f32: Float32Array,
     f16: Float16Array,
@@ -248,11 +297,11 @@ function onHost(t: Tensor, data: ArrayLike<number>): CheckpointTensor {
     u32: Uint32Array,
     bool: Uint8Array,
   };
-  const array = arrays[t.dtype];
+  const array = arrays[dtype];
   const exact = data instanceof array ? data : array.from(data);
-  return { shape: t.shape, dtype: t.dtype as CheckpointDType, data: exact as CheckpointArray };
+  return { shape, dtype, data: exact as CheckpointArray };
 }
 
-function fromHost({ shape, dtype, data }: CheckpointTensor, device?: Device): Tensor {
-  return tensor(Float64Array.from(data as ArrayLike<number>), { shape, dtype, device });
+function onDevice({ shape, dtype, data }: HostTensor, device?: Device): Tensor {
+  return tensor(Float64Array.from(data), { shape, dtype, device });
 }

@@ -177,7 +177,7 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
   }
 
   /**
-   * Finds out what is better, and gives a loop that was stopped before its whole patience.
+   * Finds out what is better.
    *
    * @throws {RangeError} if neither an option nor a callback of the engine says what is better, or
    * `mode` contradicts the callback that writes the metric
@@ -186,6 +186,10 @@ export class EarlyStoppingCallback<K extends string = string> implements Callbac
     const { monitor, mode } = this.#options;
     if (mode !== undefined) checkMode(engine, monitor, mode);
     this.#sign ??= modeIn(engine, monitor, `follow "${monitor}"`) === "max" ? 1 : -1;
+  }
+
+  /** Gives a loop that goes on although it was stopped its whole patience. */
+  onEpochStart(): void {
     if (this.#bad >= this.#patience) this.#bad = 0;
   }
 
