@@ -206,7 +206,7 @@ function columnIndex(table: Table, column: string): number {
   if (index >= 0) return index;
   throw new RangeError(
     `${table.what} as there is no column "${clip(column)}": ` +
-      `got ${table.names.map((name) => `"${clip(name)}"`).join(", ")}`,
+      `got ${showNames(table.names.map((name) => `"${clip(name)}"`))}`,
   );
 }
 
@@ -258,7 +258,9 @@ function readLabels(
     if (label !== undefined) return label;
     throw new CsvError(
       `${table.what} as column "${clip(table.names[target])}" on line ${table.lines[i]} must be ` +
-        `${text === "" ? "a class" : `one of ${showClasses(classes)}`}: got "${clip(text)}"`,
+        `${text === "" ? "a class" : `one of ${showNames(classes.map(clip))}`}: got "${
+          clip(text)
+        }"`,
       table.lines[i],
     );
   });
@@ -271,9 +273,9 @@ function sortedClasses(texts: readonly string[]): string[] {
   return whole ? classes.sort((a, b) => Number(a) - Number(b)) : classes.sort();
 }
 
-function showClasses(classes: readonly string[]): string {
-  const shown = classes.slice(0, 10).map(clip).join(", ");
-  return classes.length > 10 ? `${shown} and ${classes.length - 10} more` : shown;
+function showNames(names: readonly string[]): string {
+  const shown = names.slice(0, 10).join(", ");
+  return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown;
 }
 
 async function readText(path: string, maxBytes: number): Promise<string> {

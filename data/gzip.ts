@@ -51,7 +51,7 @@ export async function gunzip(
   limit: number | ((head: Uint8Array) => number | undefined),
   format: "gzip" | "deflate-raw" = "gzip",
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream()
+  const stream = piecesOf(bytes as Uint8Array<ArrayBuffer>)
     .pipeThrough(new DecompressionStream(format));
   const reader = stream.getReader();
   let buffer = new Uint8Array(64 * 1024);
@@ -81,6 +81,20 @@ export async function gunzip(
     throw error;
   }
   return length === buffer.length ? buffer : buffer.slice(0, length);
+}
+
+// Whatever is written at once is unpacked at once: a piece can give a thousand times its length before
+// the limit is asked
+const pieceLength = 1024;
+
+function piecesOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream<Uint8Array<ArrayBuffer>> {
+  let at = 0;
+  return new ReadableStream({
+    pull(controller): void {
+      if (at < bytes.length) controller.enqueue(bytes.subarray(at, at += pieceLength));
+      else controller.close();
+    },
+  });
 }
 
 async function readChunk(

@@ -16,6 +16,8 @@ type Refuse = (reason: string) => never;
 
 const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 const maxDims = 64;
+// As in NumPy; those of simple arrays have 118 bytes
+const maxLength = 10_000;
 
 /**
  * Reads a header.
@@ -34,6 +36,9 @@ export function readHeader(bytes: Uint8Array, refuse: Refuse): NpyHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < prefix) refuse(`it must have at least ${prefix} bytes: got ${bytes.length}`);
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
+  if (length > maxLength) {
+    refuse(`its header may have at most ${maxLength} bytes: got ${length}`);
+  }
   const start = prefix + length;
   if (start > bytes.length) {
     refuse(`its header must end within ${bytes.length} bytes: got ${start}`);

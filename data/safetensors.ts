@@ -370,7 +370,9 @@ function readSpan(name: string, value: unknown): Span {
 }
 
 function readCounts(value: unknown, what: string): number[] {
-  const valid = Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0);
+  const isCount = (n: unknown) =>
+    Number.isSafeInteger(n) && (n as number) >= 0 && !Object.is(n, -0);
+  const valid = Array.isArray(value) && value.every(isCount);
   if (!valid) refuse(`expected ${what} to be a list of counts, found ${shown(value)}`);
   return value as number[];
 }

@@ -11,6 +11,7 @@ export interface ZipEntry {
 }
 
 const [localMark, centralMark, endMark] = [0x04034b50, 0x02014b50, 0x06054b50];
+const localLength = 30;
 // Deflate reaches 1,032 to 1; an entry that claims more than this lies
 const maxRatio = 1100;
 const utf8Flag = 0x800;
@@ -41,6 +42,7 @@ export async function readZip(
   if (start + view.getUint32(end + 12, true) !== end) refuse("its directory must lie at its end");
   const entries: ZipEntry[] = [];
   let left = maxBytes;
+  let room = start;
   for (let i = 0, at = start; i < count; i++) {
     if (at + 46 > end || view.getUint32(at, true) !== centralMark) {
       refuse(`its directory must have ${count} entries: got ${i}`);
@@ -48,6 +50,9 @@ export async function readZip(
     const record = readRecord(bytes, view, at, end, refuse);
     left -= record.size;
     if (left < 0) refuse(`it may unpack to at most ${maxBytes} bytes: got more`);
+    // Entries that lie over each other would unpack to any multiple of what is there
+    room -= localLength + record.packed;
+    if (room < 0) refuse(`its entries must have at most the ${start} bytes before the directory`);
     entries.push({ name: record.name, bytes: await unpack(bytes, view, record, start, refuse) });
     at = record.next;
   }
@@ -105,10 +110,11 @@ async function unpack(
   end: number,
   refuse: (reason: string) => never,
 ): Promise<Uint8Array> {
-  if (local + 30 > end || view.getUint32(local, true) !== localMark) {
+  if (local + localLength > end || view.getUint32(local, true) !== localMark) {
     refuse(`entry "${name}" must begin at byte ${local}`);
   }
-  const start = local + 30 + view.getUint16(local + 26, true) + view.getUint16(local + 28, true);
+  const start = local + localLength + view.getUint16(local + 26, true) +
+    view.getUint16(local + 28, true);
   if (start + packed > end) refuse(`entry "${name}" is cut short`);
   const data = bytes.subarray(start, start + packed);
   let whole: Uint8Array = data;

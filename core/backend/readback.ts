@@ -1,6 +1,7 @@
 /** Reads from a WebGPU device. Reads that start in the same turn share one copy, one submit and one wait. */
 
 import { GpuFaultError } from "../errors.ts";
+import { nextTurn } from "../turn.ts";
 import type { FaultLatch } from "./fault.ts";
 import type { HostSpan } from "./profiler.ts";
 
@@ -92,20 +93,36 @@ export class Readback {
     try {
       this.#copy(reads, staging);
       const start = performance.now();
-      await staging.mapAsync(GPUMapMode.READ).catch((error: Error) => {
-        this.#fault.check();
-        throw new GpuFaultError(`Cannot read from the device: ${error.message}`);
-      });
+      await staging.mapAsync(GPUMapMode.READ).catch((error: Error) => this.#fail(error));
       this.#noteWait(start, performance.now());
       this.#fault.check();
-      const data = staging.getMappedRange().slice(0);
-      staging.unmap();
+      const data = await this.#take(staging);
       this.#verify(new Uint32Array(data, 0, 1)[0], submissions);
       let at = STAMP_BYTES;
       return reads.map(({ bytes }) => data.slice(at, at += bytes));
     } finally {
       staging.destroy();
     }
+  }
+
+  /** The content of a buffer that is mapped. */
+  async #take(staging: GPUBuffer): Promise<ArrayBuffer> {
+    try {
+      const data = staging.getMappedRange().slice(0);
+      staging.unmap();
+      return data;
+    } catch (error) {
+      return await this.#fail(error as Error);
+    }
+  }
+
+  /** Tells of a read that failed; a device that was lost says so some turns later than its calls fail. */
+  async #fail(cause: Error): Promise<never> {
+    for (let turns = 0; turns < 20; turns++) {
+      await nextTurn();
+      this.#fault.check();
+    }
+    throw new GpuFaultError(`Cannot read from the device: ${cause.message}`, { cause });
   }
 
   #noteWait(start: number, end: number): void {
