@@ -103,6 +103,7 @@ Deno.test("ProgressBarCallback takes a loss of another name, and those of evalua
     mode: "plain",
     loss: "total",
     intervalMs: 0,
+    now: () => 0, // a real clock would write digits of its own
     write: (line) => void lines.push(line),
   });
   const engine = new Engine(() => ({ total: 3, loss: 7 }), new Context({ model: null }), {
