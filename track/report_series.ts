@@ -4,7 +4,7 @@ import { trackError } from "./errors.ts";
 import { denoFileOps } from "./file_ops.ts";
 import { parseMeta } from "./meta.ts";
 import type { EventRow } from "./read.ts";
-import { FIRST_COLUMNS, parseScalars, SCALAR_COLUMNS, type ScalarRow } from "./scalars.ts";
+import { FIRST_COLUMNS, NUMBER, parseScalars, SCALAR_COLUMNS, type ScalarRow } from "./scalars.ts";
 import { countingRows, type RunSegment } from "./segments.ts";
 
 /** All values that a run logged under one name, in the order of the file. */
@@ -43,7 +43,6 @@ export interface Extreme {
   readonly epoch: number | null;
 }
 
-const NUMBER = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]?\d+)?)$/;
 const COUNT = /^\d*$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
 
@@ -58,13 +57,34 @@ const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/;
  * @throws {SyntaxError} if it is not as the tracker writes it
  */
 export function readSeries(dir: string): RunSeries {
+  const file = readScalarFile(dir);
+  if (file === null) return seriesOf([]);
+  const { path, bytes, segments } = file;
+  return plainLines(bytes, segments) ?? seriesOf(parseScalars(bytes, path, segments));
+}
+
+/** The bytes of a run's `scalars.csv`, and the segments that say which rows count. */
+export interface ScalarFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  /** Null where there is no `meta.json`. */
+  readonly segments: readonly RunSegment[] | null;
+}
+
+/**
+ * Reads the scalars of a run without parsing them; null where nothing was logged.
+ *
+ * @throws {TrackError} if a file cannot be read
+ * @throws {SyntaxError} if `meta.json` is not as the tracker writes it
+ */
+export function readScalarFile(dir: string): ScalarFile | null {
   const path = `${dir}/logs/scalars.csv`;
   const bytes = readIfThere(path);
-  if (bytes === null) return seriesOf([]);
+  if (bytes === null) return null;
+  // read after the rows, so that it knows the segments of all of them
   const metaPath = `${dir}/meta.json`;
   const meta = readIfThere(metaPath);
-  const segments = meta === null ? null : parseMeta(meta, metaPath).segments;
-  return plainLines(bytes, segments) ?? seriesOf(parseScalars(bytes, path, segments));
+  return { path, bytes, segments: meta === null ? null : parseMeta(meta, metaPath).segments };
 }
 
 function readIfThere(path: string): Uint8Array | null {

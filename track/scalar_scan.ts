@@ -1,10 +1,7 @@
 /** A quick look at `scalars.csv`: which series there are, and the numbers of those that are asked for. */
 
-import { trackError } from "./errors.ts";
-import { denoFileOps } from "./file_ops.ts";
-import { parseMeta } from "./meta.ts";
-import { type RunSeries, type Series, seriesOf } from "./report_series.ts";
-import { FIRST_COLUMNS, parseScalars, SCALAR_COLUMNS } from "./scalars.ts";
+import { readScalarFile, type RunSeries, type Series, seriesOf } from "./report_series.ts";
+import { FIRST_COLUMNS, NUMBER, parseScalars, SCALAR_COLUMNS } from "./scalars.ts";
 import { countingRows, type RunSegment } from "./segments.ts";
 
 const LF = 0x0a;
@@ -18,7 +15,6 @@ const NAN = 0x4e;
 const INFINITY = 0x49;
 const TIME = "0000-00-00T00:00:00.000Z";
 const TIME_LENGTH = TIME.length;
-const NUMBER = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]?\d+)?)$/;
 
 /** The rows of a run that count, by series; the numbers of a series are read when they are asked for. */
 export interface RunScalars {
@@ -45,25 +41,12 @@ export interface RunScalars {
  * @throws {SyntaxError} if it is not as the tracker writes it
  */
 export function scanRun(dir: string): RunScalars {
-  const path = `${dir}/logs/scalars.csv`;
-  const metaPath = `${dir}/meta.json`;
-  const bytes = readIfThere(path);
-  if (bytes === null) return ofSeries(seriesOf([]));
-  // read after the rows, so that it knows the segments of all of them
-  const meta = readIfThere(metaPath);
-  const segments = meta === null ? null : parseMeta(meta, metaPath).segments;
+  const file = readScalarFile(dir);
+  if (file === null) return ofSeries(seriesOf([]));
+  const { path, bytes, segments } = file;
   const parsed = () => ofSeries(seriesOf(parseScalars(bytes, path, segments)));
   const lines = findLines(bytes, segments);
   return lines === null ? parsed() : ofLines(bytes, lines, parsed);
-}
-
-function readIfThere(path: string): Uint8Array | null {
-  try {
-    return denoFileOps.read(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw trackError("read", path, error);
-  }
 }
 
 function ofSeries({ series, superseded, rows }: RunSeries): RunScalars {

@@ -20,7 +20,9 @@ export const SCALAR_COLUMNS: readonly string[] = [
 export const FIRST_COLUMNS: readonly string[] = SCALAR_COLUMNS.toSpliced(1, 1);
 
 const LINE_END = 0x0a;
-const NUMBER = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]?\d+)?)$/;
+
+/** How a value is written. */
+export const NUMBER: RegExp = /^(NaN|-?Infinity|-?\d+(\.\d+)?(e[+-]?\d+)?)$/;
 const COUNT = /^\d+$/;
 
 /** Where in training a record belongs; all of them counts of what is complete. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertInstanceOf } from "@std/assert";
 import { CheckpointError, CheckpointStore } from "../../track/mod.ts";
 import { catchWarnings, checkContent, contentOf, takeWarnings } from "./checkpoint_parts.ts";
-import { type FaultPlan, MemoryFiles } from "./memory_files.ts";
+import { type FaultPlan, FAULTS, MemoryFiles } from "./memory_files.ts";
 
 const DIR = "/runs/a/checkpoints";
 const STEPS = [1, 2, 3, 4, 5, 6];
@@ -73,15 +73,6 @@ const clean = setup(null);
 await catchWarnings(async () => assertEquals(await train(clean), []))();
 const expected = snapshot(clean);
 const operations = [...clean.log];
-
-const FAULTS: Omit<FaultPlan, "at">[] = [
-  { kind: "before", code: "ENOSPC" },
-  { kind: "before", code: "EACCES" },
-  { kind: "before", code: "EIO" },
-  { kind: "half", code: "ENOSPC" },
-  { kind: "after", code: "EIO" },
-  { kind: "short" },
-];
 
 // what a fault may hit without making a save fail, as nothing that counts depends on it
 function isHarmless(operation: string, { code }: FaultPlan): boolean {

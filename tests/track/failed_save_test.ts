@@ -16,7 +16,7 @@ import {
 } from "../../track/mod.ts";
 import { reference as device } from "../util.ts";
 import { catchWarnings } from "./checkpoint_parts.ts";
-import { type FaultPlan, MemoryFiles } from "./memory_files.ts";
+import { type FaultPlan, FAULTS, MemoryFiles } from "./memory_files.ts";
 
 const DIR = "/checkpoints";
 /** The step at whose end something fails. */
@@ -91,15 +91,6 @@ async function train(plan: FaultPlan | null): Promise<Outcome> {
   await session.close().catch(() => {});
   return { files, dir: session.dir, error, before, after, from, to };
 }
-
-const FAULTS: Omit<FaultPlan, "at">[] = [
-  { kind: "before", code: "ENOSPC" },
-  { kind: "before", code: "EACCES" },
-  { kind: "before", code: "EIO" },
-  { kind: "half", code: "ENOSPC" },
-  { kind: "after", code: "EIO" },
-  { kind: "short" },
-];
 
 Deno.test(
   "a training whose disk fails ends in that error, and has in memory what it had",

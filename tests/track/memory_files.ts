@@ -18,6 +18,16 @@ export interface FaultPlan {
   lasting?: boolean;
 }
 
+/** What can go wrong at an operation. */
+export const FAULTS: readonly Omit<FaultPlan, "at">[] = [
+  { kind: "before", code: "ENOSPC" },
+  { kind: "before", code: "EACCES" },
+  { kind: "before", code: "EIO" },
+  { kind: "half", code: "ENOSPC" },
+  { kind: "after", code: "EIO" },
+  { kind: "short" },
+];
+
 const MESSAGES = {
   ENOSPC: "No space left on device (os error 28)",
   EACCES: "Permission denied (os error 13)",
